@@ -1,0 +1,42 @@
+# The same words locally and in CI: demo, test, check, proto, schema, tools, lock, bench, soak.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+PY := .venv/bin/python
+# Clones share one download cache; a second run installs from it.
+LOCK := .venv/bin/uv pip compile -q --universal --python-version 3.11 -c locks/constraints.txt --generate-hashes
+
+.PHONY: help demo test check proto schema tools lock bench soak clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+.venv/ready: locks/uv.lock locks/dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"Skerry needs Python 3.11 to 3.13, this is {sys.version}: make PYTHON=/path/to/python3.11")'
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r locks/uv.lock
+	.venv/bin/uv pip sync -q --python $(PY) --require-hashes locks/dev.lock
+	.venv/bin/uv pip install -q --python $(PY) --no-deps --no-build-isolation -e .
+	touch $@
+
+.venvs/%/ready: locks/%.lock .venv/ready
+	.venv/bin/uv venv -q --clear --python $(PY) .venvs/$*
+	.venv/bin/uv pip sync -q --python .venvs/$*/bin/python --require-hashes $<
+	touch $@
+
+proto: .venv/ready ## regenerate the gRPC stubs beside their protos
+	PATH="$$PWD/.venv/bin:$$PATH" $(PY) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. --mypy_grpc_out=quiet:. \
+	  $$(find protos -name '*.proto' | sort)
+
+lock: .venv/ready ## resolve the dependencies anew
+	$(LOCK) --extra dev pyproject.toml -o locks/dev.lock
+	$(LOCK) --extra cloud pyproject.toml -o locks/cloud.lock
+	$(LOCK) --extra edge pyproject.toml -o locks/edge.lock
+	for name in uv tritonclient kserve; do $(LOCK) locks/$$name.in -o locks/$$name.lock; done
+
+check: .venv/ready ## lint, types, import rule, stale stubs, pure tests: no servers, at most a minute
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) -m pytest -q -m 'not real'

@@ -1,0 +1,90 @@
+"""What the control API asks of the control plane."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.model.ids import ServiceRef, SiteName
+from orchestrator.model.stored import Change, Json, Key, Owner, StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    object: StoredObject
+    action: str  # "created", "configured", "unchanged"
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    decision: str
+    decision_json: str
+    snapshot_json: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One running part, for `skerry status`."""
+
+    kind: str
+    name: str
+    phase: str
+    detail: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    version: str
+    epoch: int
+    leader: str
+    decision: str
+    sequence: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    job: str
+    phase: str
+    step: int
+    steps: int
+    message: str
+    metrics: dict[str, float]
+    object: StoredObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class PushedModel:
+    namespace: str
+    name: str
+    format: str
+    digest: str
+    size_bytes: int
+    owner: Owner
+    accuracy: float | None
+
+
+class ControlPlane(Protocol):
+    """Raises only the errors of orchestrator.errors."""
+
+    async def apply(self, documents: Sequence[dict[str, Json]], owner: Owner, dry_run: bool) -> list[Applied]: ...
+
+    async def get(self, key: Key) -> StoredObject: ...
+
+    async def list_objects(self, kind: str, namespace: str | None) -> tuple[list[StoredObject], int]: ...
+
+    async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject: ...
+
+    def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]: ...
+
+    async def explain(self, service: ServiceRef, site: SiteName | None) -> Explanation: ...
+
+    async def status(self) -> Status: ...
+
+    def train(self, document: dict[str, Json], owner: Owner) -> AsyncIterator[Progress]: ...
+
+    def logs(self, key: Key, follow: bool) -> AsyncIterator[str]: ...
+
+    async def push(self, model: PushedModel, data: AsyncIterator[bytes]) -> StoredObject: ...

@@ -1,0 +1,111 @@
+"""What the loops ask of the outside world. Adapters implement these; fakes pass the same contracts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.model.claims import Claim
+from orchestrator.model.ids import DecisionId
+from orchestrator.model.phases import JobPhase
+from orchestrator.model.stored import Batch, Change, Key, Lease, StoredDecision, StoredObject
+
+
+class Store(Protocol):
+    """Desired state. Calls block (about a millisecond on SQLite): loops call them off the event loop.
+
+    Every call raises StoreUnavailable when the database does not answer.
+    """
+
+    def get(self, key: Key) -> StoredObject:
+        """Raises NotFound."""
+        ...
+
+    def list_objects(self, kind: str, namespace: str | None = None) -> tuple[list[StoredObject], int]:
+        """Objects by key, and the sequence to watch from. `kind` "": all kinds; `namespace` None: all namespaces."""
+        ...
+
+    def commit(self, batch: Batch) -> list[StoredObject]:
+        """Write all of it in one transaction; answers the objects in order of `batch.writes` (a deleted one as it was).
+
+        An unchanged object keeps its revision and leaves no change. Raises RevisionStale, OwnerConflict, NotFound
+        (delete), ClaimRefused, EpochStale; then nothing was written.
+        """
+        ...
+
+    def changes(self, after_sequence: int, limit: int = 500) -> list[Change]:
+        """Raises Compacted when the log no longer reaches back so far."""
+        ...
+
+    def claims(self) -> list[Claim]:
+        """All that are not released, by id."""
+        ...
+
+    def acquire_lease(self, name: str, holder: str, ttl_s: float) -> Lease:
+        """Take or renew. A new holder, or the same after expiry, gets a higher epoch.
+
+        Raises EpochStale while another holds it.
+        """
+        ...
+
+    def release_lease(self, lease: Lease) -> None: ...
+
+    def decision(self, id: DecisionId) -> StoredDecision:
+        """Raises NotFound."""
+        ...
+
+    def latest_decision(self) -> StoredDecision | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CloudReplicas:
+    """What one cloud deployment should be: `count` replicas of one service's version."""
+
+    namespace: str
+    service: str
+    version: str
+    digest: str
+    format: str
+    count: int
+    memory_bytes: int
+    compute_millis: int
+
+
+class Cloud(Protocol):
+    """One region's Ray Serve. Raises CloudUnavailable."""
+
+    async def deploy(self, wanted: Sequence[CloudReplicas]) -> None:
+        """Bring the region's replicas to this, in place: the unchanged are not touched, the absent are removed."""
+        ...
+
+    async def problems(self) -> Mapping[tuple[str, str], str]:
+        """Per (namespace, service) the reason why Serve cannot bring it up; empty when all is well."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """A running job as its cluster sees it. `result` is set once it ended well: accuracy, variants, artifacts."""
+
+    phase: JobPhase
+    step: int
+    steps: int
+    message: str
+    metrics: Mapping[str, float]
+    result_json: str | None
+
+
+class Trainer(Protocol):
+    """A cluster that runs training jobs. `job` names the submission; submitting a known one again changes nothing."""
+
+    async def submit(self, job: str, spec_json: str, out_dir: Path) -> None: ...
+
+    async def progress(self, job: str) -> JobProgress | None:
+        """None: the cluster does not know the job (it was restarted): submit again, it resumes from its checkpoint."""
+        ...
+
+    async def stop(self, job: str) -> None: ...
+
+    async def logs(self, job: str, offset: int) -> tuple[list[str], int]:
+        """Lines from `offset` on, and the next offset."""
+        ...

@@ -1,0 +1,78 @@
+"""One tree of errors. Only `Unavailable` is worth a retry, in the adapter that met it.
+
+OrchestratorError
+├── InvalidRequest     the caller's input is wrong; names field, value and remedy
+├── NotFound           no such object
+│   └── NodeUnknown    the agent registers again
+├── Conflict           the state has moved on: read it again
+│   ├── RevisionStale  somebody wrote the object first
+│   ├── EpochStale     a newer leader or a newer boot holds the lease: stop
+│   ├── OwnerConflict  the object belongs to the other writer
+│   ├── ClaimRefused   it no longer fits its site
+│   └── Compacted      the change log no longer reaches back so far: list again
+└── Unavailable        not now; the same call may go through later
+    ├── StoreUnavailable
+    ├── CloudUnavailable
+    └── EdgeUnreachable
+"""
+
+
+class OrchestratorError(Exception):
+    """Root. The message says what failed, on what, and what would fix it."""
+
+
+class InvalidRequest(OrchestratorError):
+    """A field of the caller's input cannot be accepted."""
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        shown = repr(value)
+        self.field, self.value, self.remedy = field, value, remedy
+        super().__init__(f"{field}: {shown if len(shown) <= 200 else shown[:197] + '...'}: {remedy}")
+
+
+class NotFound(OrchestratorError):
+    """No such object."""
+
+
+class NodeUnknown(NotFound):
+    """The node or its site is not registered."""
+
+
+class Conflict(OrchestratorError):
+    """The state has moved on."""
+
+
+class RevisionStale(Conflict):
+    """Somebody wrote the object after it was read."""
+
+
+class EpochStale(Conflict):
+    """A newer leader or boot holds the lease."""
+
+
+class OwnerConflict(Conflict):
+    """The object belongs to another writer."""
+
+
+class ClaimRefused(Conflict):
+    """A claim no longer fits its site."""
+
+
+class Compacted(Conflict):
+    """The change log was compacted past the wanted sequence."""
+
+
+class Unavailable(OrchestratorError):
+    """Not now."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer, or cannot be used as it is."""
+
+
+class CloudUnavailable(Unavailable):
+    """Ray or Serve does not answer."""
+
+
+class EdgeUnreachable(Unavailable):
+    """No front holds the node."""

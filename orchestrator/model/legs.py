@@ -1,0 +1,56 @@
+"""Measured legs and the paths made of them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.model.ids import SiteName, ZoneName
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One measured hop. Ends are named "site/NAME", "front/NAME" or "region/NAME".
+
+    `age_s` is the age of the newest sample; `up` is source to target. None: not measured.
+    """
+
+    source: str
+    target: str
+    rtt_p50_ms: float
+    rtt_p99_ms: float
+    up_bps: float | None
+    down_bps: float | None
+    samples: int
+    age_s: float
+    method: str
+
+
+class PathKind(StrEnum):
+    """How a zone reaches a site."""
+
+    LAN = "lan"  # the zone's gateway is the site's own agent
+    DIRECT = "direct"  # the gateway dials the replica
+    RELAY = "relay"  # over the connection that the node opened to a front
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How a zone reaches a site: its legs in order. Round trips add; throughput is the narrowest leg's."""
+
+    zone: ZoneName
+    site: SiteName
+    kind: PathKind
+    legs: tuple[Leg, ...]
+
+    @property
+    def rtt_p50_ms(self) -> float:
+        return sum(leg.rtt_p50_ms for leg in self.legs)
+
+    @property
+    def rtt_p99_ms(self) -> float:
+        """Sum of the legs' p99: an upper estimate, exact only if all legs are slow at once."""
+        return sum(leg.rtt_p99_ms for leg in self.legs)
+
+    @property
+    def age_s(self) -> float:
+        """Age of the leg that was measured longest ago."""
+        return max((leg.age_s for leg in self.legs), default=0.0)

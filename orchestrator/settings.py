@@ -1,0 +1,70 @@
+"""Settings of the control plane's processes: one frozen object, read once at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import InvalidRequest
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def state_dir_default(environ: Mapping[str, str]) -> Path:
+    """SKERRY_HOME, else the platform's state folder for the user."""
+    if home := environ.get("SKERRY_HOME"):
+        return Path(home).expanduser().resolve()
+    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return (Path(base) / "skerry").expanduser().resolve()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`skerry up` and what it supervises. Addresses are host:port; loopback only until TLS exists."""
+
+    state_dir: Path
+    store_url: str  # SQLAlchemy URL; empty: SQLite in the state folder
+    artifacts_url: str  # fsspec URL; empty: a folder in the state folder
+    control_address: str
+    gateway_address: str
+    link_address: str
+    region: str
+    zone: str  # of the callers that enter at the local front
+    tick_s: float = 0.5
+    lease_ttl_s: float = 4.0
+
+    @property
+    def store(self) -> str:
+        return self.store_url or f"sqlite:///{self.state_dir / 'store.db'}"
+
+    @property
+    def artifacts(self) -> str:
+        return self.artifacts_url or str(self.state_dir / "artifacts")
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.state_dir / "logs"
+
+
+def loopback(field: str, address: str) -> str:
+    """`address` if it is host:port on loopback. Raises InvalidRequest."""
+    host, _, port = address.rpartition(":")
+    if host.strip("[]") not in LOOPBACK and not host.startswith("127."):
+        raise InvalidRequest(field, address, "plain text is for loopback only; use 127.0.0.1 until TLS is set up")
+    if not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise InvalidRequest(field, address, "give host:port, the port between 0 and 65535")
+    return address
+
+
+def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read SKERRY_* once. Raises InvalidRequest, naming the variable."""
+    return Settings(
+        state_dir=state_dir_default(environ),
+        store_url=environ.get("SKERRY_STORE", ""),
+        artifacts_url=environ.get("SKERRY_ARTIFACTS", ""),
+        control_address=loopback("SKERRY_CONTROL", environ.get("SKERRY_CONTROL", "127.0.0.1:7070")),
+        gateway_address=loopback("SKERRY_GATEWAY", environ.get("SKERRY_GATEWAY", "127.0.0.1:8001")),
+        link_address=loopback("SKERRY_LINK", environ.get("SKERRY_LINK", "127.0.0.1:7071")),
+        region=environ.get("SKERRY_REGION", "local"),
+        zone=environ.get("SKERRY_ZONE", "default"),
+    )

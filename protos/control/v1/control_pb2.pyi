@@ -1,0 +1,228 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ObjectRef(_message.Message):
+    __slots__ = ("kind", "namespace", "name")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    namespace: str
+    name: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Object(_message.Message):
+    __slots__ = ("ref", "revision", "owner", "document_json")
+    REF_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_JSON_FIELD_NUMBER: _ClassVar[int]
+    ref: ObjectRef
+    revision: int
+    owner: str
+    document_json: str
+    def __init__(self, ref: _Optional[_Union[ObjectRef, _Mapping]] = ..., revision: _Optional[int] = ..., owner: _Optional[str] = ..., document_json: _Optional[str] = ...) -> None: ...
+
+class ApplyRequest(_message.Message):
+    __slots__ = ("documents_json", "owner", "dry_run")
+    DOCUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    documents_json: _containers.RepeatedScalarFieldContainer[str]
+    owner: str
+    dry_run: bool
+    def __init__(self, documents_json: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class ApplyReply(_message.Message):
+    __slots__ = ("results",)
+    class Result(_message.Message):
+        __slots__ = ("object", "action", "warnings")
+        OBJECT_FIELD_NUMBER: _ClassVar[int]
+        ACTION_FIELD_NUMBER: _ClassVar[int]
+        WARNINGS_FIELD_NUMBER: _ClassVar[int]
+        object: Object
+        action: str
+        warnings: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, object: _Optional[_Union[Object, _Mapping]] = ..., action: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ApplyReply.Result]
+    def __init__(self, results: _Optional[_Iterable[_Union[ApplyReply.Result, _Mapping]]] = ...) -> None: ...
+
+class ListRequest(_message.Message):
+    __slots__ = ("kind", "namespace")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    namespace: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
+
+class ListReply(_message.Message):
+    __slots__ = ("objects", "sequence")
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    objects: _containers.RepeatedCompositeFieldContainer[Object]
+    sequence: int
+    def __init__(self, objects: _Optional[_Iterable[_Union[Object, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class DeleteRequest(_message.Message):
+    __slots__ = ("ref", "revision")
+    REF_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ref: ObjectRef
+    revision: int
+    def __init__(self, ref: _Optional[_Union[ObjectRef, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("from_sequence", "kind", "namespace")
+    FROM_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    from_sequence: int
+    kind: str
+    namespace: str
+    def __init__(self, from_sequence: _Optional[int] = ..., kind: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("sequence", "type", "object")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    type: str
+    object: Object
+    def __init__(self, sequence: _Optional[int] = ..., type: _Optional[str] = ..., object: _Optional[_Union[Object, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("namespace", "service", "site")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    service: str
+    site: str
+    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., site: _Optional[str] = ...) -> None: ...
+
+class ExplainReply(_message.Message):
+    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s")
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    DECISION_JSON_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_JSON_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    decision: str
+    decision_json: str
+    snapshot_json: str
+    age_s: float
+    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("version", "epoch", "leader", "decision", "sequence", "parts")
+    class Part(_message.Message):
+        __slots__ = ("kind", "name", "phase", "detail", "age_s")
+        KIND_FIELD_NUMBER: _ClassVar[int]
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        PHASE_FIELD_NUMBER: _ClassVar[int]
+        DETAIL_FIELD_NUMBER: _ClassVar[int]
+        AGE_S_FIELD_NUMBER: _ClassVar[int]
+        kind: str
+        name: str
+        phase: str
+        detail: str
+        age_s: float
+        def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., phase: _Optional[str] = ..., detail: _Optional[str] = ..., age_s: _Optional[float] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    epoch: int
+    leader: str
+    decision: str
+    sequence: int
+    parts: _containers.RepeatedCompositeFieldContainer[StatusReply.Part]
+    def __init__(self, version: _Optional[str] = ..., epoch: _Optional[int] = ..., leader: _Optional[str] = ..., decision: _Optional[str] = ..., sequence: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[StatusReply.Part, _Mapping]]] = ...) -> None: ...
+
+class TrainRequest(_message.Message):
+    __slots__ = ("document_json", "owner")
+    DOCUMENT_JSON_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    document_json: str
+    owner: str
+    def __init__(self, document_json: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class TrainProgress(_message.Message):
+    __slots__ = ("job", "phase", "step", "steps", "message", "metrics", "object")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    phase: str
+    step: int
+    steps: int
+    message: str
+    metrics: _containers.ScalarMap[str, float]
+    object: Object
+    def __init__(self, job: _Optional[str] = ..., phase: _Optional[str] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., message: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., object: _Optional[_Union[Object, _Mapping]] = ...) -> None: ...
+
+class LogsRequest(_message.Message):
+    __slots__ = ("ref", "follow")
+    REF_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    ref: ObjectRef
+    follow: bool
+    def __init__(self, ref: _Optional[_Union[ObjectRef, _Mapping]] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class LogLine(_message.Message):
+    __slots__ = ("line",)
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    line: str
+    def __init__(self, line: _Optional[str] = ...) -> None: ...
+
+class PushChunk(_message.Message):
+    __slots__ = ("header", "data")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    header: PushHeader
+    data: bytes
+    def __init__(self, header: _Optional[_Union[PushHeader, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PushHeader(_message.Message):
+    __slots__ = ("namespace", "name", "format", "digest", "size_bytes", "owner", "accuracy", "accuracy_given")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_GIVEN_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    name: str
+    format: str
+    digest: str
+    size_bytes: int
+    owner: str
+    accuracy: float
+    accuracy_given: bool
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., format: _Optional[str] = ..., digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., owner: _Optional[str] = ..., accuracy: _Optional[float] = ..., accuracy_given: _Optional[bool] = ...) -> None: ...

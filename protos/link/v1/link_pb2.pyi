@@ -1,0 +1,443 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ReplicaPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REPLICA_PHASE_UNSPECIFIED: _ClassVar[ReplicaPhase]
+    REPLICA_PHASE_FETCHING: _ClassVar[ReplicaPhase]
+    REPLICA_PHASE_STARTING: _ClassVar[ReplicaPhase]
+    REPLICA_PHASE_READY: _ClassVar[ReplicaPhase]
+    REPLICA_PHASE_DRAINING: _ClassVar[ReplicaPhase]
+    REPLICA_PHASE_STOPPED: _ClassVar[ReplicaPhase]
+    REPLICA_PHASE_FAILED: _ClassVar[ReplicaPhase]
+REPLICA_PHASE_UNSPECIFIED: ReplicaPhase
+REPLICA_PHASE_FETCHING: ReplicaPhase
+REPLICA_PHASE_STARTING: ReplicaPhase
+REPLICA_PHASE_READY: ReplicaPhase
+REPLICA_PHASE_DRAINING: ReplicaPhase
+REPLICA_PHASE_STOPPED: ReplicaPhase
+REPLICA_PHASE_FAILED: ReplicaPhase
+
+class Software(_message.Message):
+    __slots__ = ("version", "protocol", "capabilities")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    protocol: int
+    capabilities: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., protocol: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NodeMessage(_message.Message):
+    __slots__ = ("hello", "report", "heartbeat")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    hello: NodeHello
+    report: NodeReport
+    heartbeat: Heartbeat
+    def __init__(self, hello: _Optional[_Union[NodeHello, _Mapping]] = ..., report: _Optional[_Union[NodeReport, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class FrontMessage(_message.Message):
+    __slots__ = ("welcome", "assignment")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    welcome: FrontWelcome
+    assignment: Assignment
+    def __init__(self, welcome: _Optional[_Union[FrontWelcome, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class NodeHello(_message.Message):
+    __slots__ = ("node", "site", "epoch", "software", "memory_bytes", "compute_millis", "lan_address", "held_revision")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    LAN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    epoch: int
+    software: Software
+    memory_bytes: int
+    compute_millis: int
+    lan_address: str
+    held_revision: int
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ...) -> None: ...
+
+class FrontWelcome(_message.Message):
+    __slots__ = ("front", "software", "heartbeat_ms", "session")
+    FRONT_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    front: str
+    software: Software
+    heartbeat_ms: int
+    session: str
+    def __init__(self, front: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., session: _Optional[str] = ...) -> None: ...
+
+class NodeReport(_message.Message):
+    __slots__ = ("held_revision", "replicas", "legs")
+    HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    held_revision: int
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaState]
+    legs: _containers.RepeatedCompositeFieldContainer[LegEstimate]
+    def __init__(self, held_revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ...) -> None: ...
+
+class ReplicaState(_message.Message):
+    __slots__ = ("replica", "incarnation", "phase", "reason", "fetched_bytes", "total_bytes")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FETCHED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    replica: str
+    incarnation: str
+    phase: ReplicaPhase
+    reason: str
+    fetched_bytes: int
+    total_bytes: int
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ..., fetched_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+
+class LegEstimate(_message.Message):
+    __slots__ = ("source", "target", "rtt_p50_ms", "rtt_p99_ms", "up_bps", "down_bps", "samples", "newest_age_ms", "method")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    RTT_P50_MS_FIELD_NUMBER: _ClassVar[int]
+    RTT_P99_MS_FIELD_NUMBER: _ClassVar[int]
+    UP_BPS_FIELD_NUMBER: _ClassVar[int]
+    DOWN_BPS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    target: str
+    rtt_p50_ms: float
+    rtt_p99_ms: float
+    up_bps: float
+    down_bps: float
+    samples: int
+    newest_age_ms: int
+    method: str
+    def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., rtt_p50_ms: _Optional[float] = ..., rtt_p99_ms: _Optional[float] = ..., up_bps: _Optional[float] = ..., down_bps: _Optional[float] = ..., samples: _Optional[int] = ..., newest_age_ms: _Optional[int] = ..., method: _Optional[str] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("revision", "replicas")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaAssignment]
+    def __init__(self, revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaAssignment, _Mapping]]] = ...) -> None: ...
+
+class ReplicaAssignment(_message.Message):
+    __slots__ = ("replica", "namespace", "service", "version", "artifact", "memory_bytes", "decision", "valid_offline_s", "draining")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    VALID_OFFLINE_S_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    replica: str
+    namespace: str
+    service: str
+    version: str
+    artifact: Artifact
+    memory_bytes: int
+    decision: str
+    valid_offline_s: int
+    draining: bool
+    def __init__(self, replica: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., decision: _Optional[str] = ..., valid_offline_s: _Optional[int] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class Artifact(_message.Message):
+    __slots__ = ("digest", "size_bytes", "format")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    size_bytes: int
+    format: str
+    def __init__(self, digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., format: _Optional[str] = ...) -> None: ...
+
+class FetchRequest(_message.Message):
+    __slots__ = ("digest", "offset", "session")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    offset: int
+    session: str
+    def __init__(self, digest: _Optional[str] = ..., offset: _Optional[int] = ..., session: _Optional[str] = ...) -> None: ...
+
+class FetchChunk(_message.Message):
+    __slots__ = ("offset", "data", "total_bytes")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    data: bytes
+    total_bytes: int
+    def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+
+class RelayCall(_message.Message):
+    __slots__ = ("call", "request", "cancel")
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    call: int
+    request: RelayRequest
+    cancel: bool
+    def __init__(self, call: _Optional[int] = ..., request: _Optional[_Union[RelayRequest, _Mapping]] = ..., cancel: _Optional[bool] = ...) -> None: ...
+
+class RelayRequest(_message.Message):
+    __slots__ = ("method", "payload", "replica", "incarnation", "timeout_ms", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    payload: bytes
+    replica: str
+    incarnation: str
+    timeout_ms: int
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, method: _Optional[str] = ..., payload: _Optional[bytes] = ..., replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class RelayAnswer(_message.Message):
+    __slots__ = ("call", "hello", "result")
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    call: int
+    hello: RelayHello
+    result: RelayResult
+    def __init__(self, call: _Optional[int] = ..., hello: _Optional[_Union[RelayHello, _Mapping]] = ..., result: _Optional[_Union[RelayResult, _Mapping]] = ...) -> None: ...
+
+class RelayHello(_message.Message):
+    __slots__ = ("node", "session")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    session: str
+    def __init__(self, node: _Optional[str] = ..., session: _Optional[str] = ...) -> None: ...
+
+class RelayResult(_message.Message):
+    __slots__ = ("payload", "code", "message", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    code: int
+    message: str
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, payload: _Optional[bytes] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class EchoRequest(_message.Message):
+    __slots__ = ("payload", "reply_bytes")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    REPLY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    reply_bytes: int
+    def __init__(self, payload: _Optional[bytes] = ..., reply_bytes: _Optional[int] = ...) -> None: ...
+
+class EchoReply(_message.Message):
+    __slots__ = ("payload",)
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    def __init__(self, payload: _Optional[bytes] = ...) -> None: ...
+
+class FrontReport(_message.Message):
+    __slots__ = ("hello", "nodes", "legs", "demand", "routes_revision")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    DEMAND_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_REVISION_FIELD_NUMBER: _ClassVar[int]
+    hello: FrontHello
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeState]
+    legs: _containers.RepeatedCompositeFieldContainer[LegEstimate]
+    demand: _containers.RepeatedCompositeFieldContainer[Demand]
+    routes_revision: int
+    def __init__(self, hello: _Optional[_Union[FrontHello, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[NodeState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[Demand, _Mapping]]] = ..., routes_revision: _Optional[int] = ...) -> None: ...
+
+class FrontHello(_message.Message):
+    __slots__ = ("front", "region", "software", "gateway_address", "link_address")
+    FRONT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LINK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    front: str
+    region: str
+    software: Software
+    gateway_address: str
+    link_address: str
+    def __init__(self, front: _Optional[str] = ..., region: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., gateway_address: _Optional[str] = ..., link_address: _Optional[str] = ...) -> None: ...
+
+class NodeState(_message.Message):
+    __slots__ = ("hello", "report", "attached", "silent_ms", "link_error")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
+    SILENT_MS_FIELD_NUMBER: _ClassVar[int]
+    LINK_ERROR_FIELD_NUMBER: _ClassVar[int]
+    hello: NodeHello
+    report: NodeReport
+    attached: bool
+    silent_ms: int
+    link_error: str
+    def __init__(self, hello: _Optional[_Union[NodeHello, _Mapping]] = ..., report: _Optional[_Union[NodeReport, _Mapping]] = ..., attached: _Optional[bool] = ..., silent_ms: _Optional[int] = ..., link_error: _Optional[str] = ...) -> None: ...
+
+class Demand(_message.Message):
+    __slots__ = ("namespace", "service", "zone", "calls", "failed", "request_bytes", "response_bytes", "window_ms")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    service: str
+    zone: str
+    calls: int
+    failed: int
+    request_bytes: int
+    response_bytes: int
+    window_ms: int
+    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., zone: _Optional[str] = ..., calls: _Optional[int] = ..., failed: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., window_ms: _Optional[int] = ...) -> None: ...
+
+class FrontOrders(_message.Message):
+    __slots__ = ("routes", "assignments", "sites", "epoch")
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    routes: RouteTable
+    assignments: _containers.RepeatedCompositeFieldContainer[NodeAssignment]
+    sites: _containers.RepeatedScalarFieldContainer[str]
+    epoch: int
+    def __init__(self, routes: _Optional[_Union[RouteTable, _Mapping]] = ..., assignments: _Optional[_Iterable[_Union[NodeAssignment, _Mapping]]] = ..., sites: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class NodeAssignment(_message.Message):
+    __slots__ = ("node", "assignment")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    assignment: Assignment
+    def __init__(self, node: _Optional[str] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ...) -> None: ...
+
+class RouteTable(_message.Message):
+    __slots__ = ("revision", "services")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    services: _containers.RepeatedCompositeFieldContainer[ServiceRoutes]
+    def __init__(self, revision: _Optional[int] = ..., services: _Optional[_Iterable[_Union[ServiceRoutes, _Mapping]]] = ...) -> None: ...
+
+class ServiceRoutes(_message.Message):
+    __slots__ = ("namespace", "service", "version", "decision", "zones", "unavailable_reason")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    ZONES_FIELD_NUMBER: _ClassVar[int]
+    UNAVAILABLE_REASON_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    service: str
+    version: str
+    decision: str
+    zones: _containers.RepeatedCompositeFieldContainer[ZoneRoutes]
+    unavailable_reason: str
+    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., decision: _Optional[str] = ..., zones: _Optional[_Iterable[_Union[ZoneRoutes, _Mapping]]] = ..., unavailable_reason: _Optional[str] = ...) -> None: ...
+
+class ZoneRoutes(_message.Message):
+    __slots__ = ("zone", "routes")
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    zone: str
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    def __init__(self, zone: _Optional[str] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ...) -> None: ...
+
+class Route(_message.Message):
+    __slots__ = ("replica", "incarnation", "site", "version", "share", "predicted_ms", "address", "node")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_MS_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    replica: str
+    incarnation: str
+    site: str
+    version: str
+    share: float
+    predicted_ms: float
+    address: str
+    node: str
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., site: _Optional[str] = ..., version: _Optional[str] = ..., share: _Optional[float] = ..., predicted_ms: _Optional[float] = ..., address: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
+
+class ReplicaReport(_message.Message):
+    __slots__ = ("replica", "incarnation", "namespace", "service", "version", "region", "address", "phase", "reason")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    replica: str
+    incarnation: str
+    namespace: str
+    service: str
+    version: str
+    region: str
+    address: str
+    phase: ReplicaPhase
+    reason: str
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., region: _Optional[str] = ..., address: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ReplicaOrders(_message.Message):
+    __slots__ = ("draining",)
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    draining: bool
+    def __init__(self, draining: _Optional[bool] = ...) -> None: ...
