@@ -1,7 +1,7 @@
 """A folder of verified artifacts on a machine's disk: fetched in pieces, resumed, checked, never half there.
 
 Whole artifacts are `sha256/<hex>`, partial ones `partial/<hex>`; the rename between the two happens after the digest
-was right and the bytes were flushed, so that a file under its final name was once right. `verified` says if it still is.
+was right and the bytes were flushed, so that a file under its final name was once right. `verified` says if it is.
 """
 
 import hashlib

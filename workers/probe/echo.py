@@ -1,0 +1,68 @@
+"""Takes samples of a leg by echoes over link/v1 Probe.
+
+Small echoes give the round trip. Every `TRANSFER_EVERY`-th is followed by one sized payload up and one down; what each
+took beyond the round trip is transfer time. The size follows the link, so that a slow one is not filled by being
+measured and a fast one is measured at all.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+from workers.probe.legs import RoundTrip, Sample, Transfer
+
+METHOD = "grpc-echo"
+TRANSFER_EVERY = 10
+FIRST_ECHOES = 4  # taken at once, so that a leg is known within its first round trips
+
+LEAST_BYTES = 16 << 10
+MOST_BYTES = 1 << 20  # the wire's limit
+LEAST_TRANSFER_S = 0.05  # shorter: twice the size next time
+MOST_TRANSFER_S = 0.5  # longer: half the size next time
+
+# Sends a payload, asks for `reply_bytes` back, returns when they came.
+Echo: TypeAlias = Callable[[bytes, int], Awaitable[None]]
+
+
+class EchoProber:
+    """One leg's prober. `now_s` is a steady clock; an error of `echo` passes through and spoils no sample."""
+
+    def __init__(self, echo: Echo, now_s: Callable[[], float] = time.perf_counter) -> None:
+        self._echo, self._now_s = echo, now_s
+        self._taken = 0
+        self._transfer_bytes = 64 << 10
+
+    @property
+    def young(self) -> bool:
+        """The next echo should follow at once."""
+        return self._taken < FIRST_ECHOES
+
+    async def samples(self) -> AsyncIterator[Sample]:
+        """One probing: a round trip and, when it is due, a transfer."""
+        rtt_s = await self._timed(b"", 0)
+        if self._taken == 0:  # it paid for the connection too
+            rtt_s = await self._timed(b"", 0)
+        self._taken += 1
+        yield RoundTrip(rtt_s * 1000, METHOD)
+        if self._taken % TRANSFER_EVERY == FIRST_ECHOES:
+            yield await self._transfer(rtt_s)
+
+    async def _transfer(self, rtt_s: float) -> Transfer:
+        sent_bytes = self._transfer_bytes
+        up_s = await self._timed(bytes(sent_bytes), 0)
+        down_s = await self._timed(b"", sent_bytes)
+        self._transfer_bytes = _next_bytes(sent_bytes, max(up_s, down_s) - rtt_s)
+        return Transfer(sent_bytes, max(0.0, up_s - rtt_s), sent_bytes, max(0.0, down_s - rtt_s), METHOD)
+
+    async def _timed(self, payload: bytes, reply_bytes: int) -> float:
+        start_s = self._now_s()
+        await self._echo(payload, reply_bytes)
+        return self._now_s() - start_s
+
+
+def _next_bytes(sent_bytes: int, taken_s: float) -> int:
+    if taken_s < LEAST_TRANSFER_S:
+        return min(MOST_BYTES, 2 * sent_bytes)
+    if taken_s > MOST_TRANSFER_S:
+        return max(LEAST_BYTES, sent_bytes // 2)
+    return sent_bytes
