@@ -1,0 +1,169 @@
+"""The store behind `orchestrator.control.seams.Store`, on SQLite or PostgreSQL."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from orchestrator.errors import Compacted, NotFound
+from orchestrator.model.claims import Claim
+from orchestrator.model.ids import DecisionId
+from orchestrator.model.stored import Batch, Change, Key, Lease, StoredDecision, StoredObject
+from orchestrator.store import leases
+from orchestrator.store.backups import back_up
+from orchestrator.store.encoding import change_of, claim_of, decision_of, object_of
+from orchestrator.store.engines import open_engine, parse_url, snapshots
+from orchestrator.store.ledger import put_claims
+from orchestrator.store.objects import read_object, write_object
+from orchestrator.store.schema import LOG_ROW, changes, claims, decisions, log, objects
+from orchestrator.store.unavailable import answered
+from orchestrator.store.upgrade import check_file, upgrade
+from orchestrator.store.writing import Writing, writing
+
+BUSY_TIMEOUT_S = 5.0  # what a write waits for others: a thousand of them
+
+
+def open_store(
+    url: str, *, wall_s: Callable[[], float] = time.time, busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> "SqlStore":
+    """Check the database, bring its schema up to date and hand it out.
+
+    Raises InvalidRequest for a URL that is none, StoreUnavailable with the remedy for a database that cannot be used.
+    """
+    engine = open_engine(parse_url(url), busy_timeout_s)
+    try:
+        with answered(engine.url):
+            check_file(engine)
+            upgrade(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return SqlStore(engine, wall_s)
+
+
+class SqlStore:
+    """Safe to call from many threads and many processes. Calls block; each raises StoreUnavailable.
+
+    After StoreUnavailable from a commit its outcome is unknown: read again before you repeat it.
+    """
+
+    def __init__(self, engine: Engine, wall_s: Callable[[], float]) -> None:
+        self._engine = engine
+        self._wall_s = wall_s
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def get(self, key: Key) -> StoredObject:
+        with self._reading() as connection:
+            return read_object(connection, key)
+
+    def list_objects(self, kind: str, namespace: str | None = None) -> tuple[list[StoredObject], int]:
+        statement = sa.select(objects).order_by(objects.c.kind, objects.c.namespace, objects.c.name)
+        if kind:
+            statement = statement.where(objects.c.kind == kind)
+        if namespace is not None:
+            statement = statement.where(objects.c.namespace == namespace)
+        with self._reading() as connection:
+            sequence, _ = _log_ends(connection)
+            return [object_of(row) for row in connection.execute(statement).mappings()], sequence
+
+    def commit(self, batch: Batch) -> list[StoredObject]:
+        with self._writing() as transaction:
+            leases.check_epoch(transaction, batch.epoch)
+            written = [write_object(transaction, write) for write in batch.writes]
+            put_claims(transaction.connection, batch.claims, batch.capacities)
+            if batch.decision is not None:
+                _put_decision(transaction, batch.decision)
+            return written
+
+    def changes(self, after_sequence: int, limit: int = 500) -> list[Change]:
+        statement = sa.select(changes).where(changes.c.sequence > after_sequence).order_by(changes.c.sequence)
+        with self._reading() as connection:
+            sequence, floor = _log_ends(connection)
+            if not floor <= after_sequence <= sequence:
+                raise Compacted(
+                    f"changes after {after_sequence}: the log reaches from {floor} to {sequence}: "
+                    "list the objects again and watch from the sequence that comes with the list"
+                )
+            return [change_of(row) for row in connection.execute(statement.limit(limit)).mappings()]
+
+    def compact(self, keep_changes: int) -> int:
+        """Drop all but the newest changes; answers how many went. Whoever watches from further back lists again."""
+        newest_gone = sa.select(changes.c.sequence).order_by(changes.c.sequence.desc()).offset(keep_changes).limit(1)
+        with self._writing() as transaction:
+            floor = transaction.connection.execute(newest_gone).scalar_one_or_none()
+            if floor is None:
+                return 0
+            transaction.connection.execute(sa.update(log).where(log.c.id == LOG_ROW).values(floor=floor))
+            return transaction.connection.execute(sa.delete(changes).where(changes.c.sequence <= floor)).rowcount
+
+    def claims(self) -> list[Claim]:
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(claims.c.body).order_by(claims.c.id)).mappings()
+            return [claim_of(row) for row in rows]
+
+    def acquire_lease(self, name: str, holder: str, ttl_s: float) -> Lease:
+        with self._writing() as transaction:
+            return leases.acquire(transaction, name, holder, ttl_s)
+
+    def release_lease(self, lease: Lease) -> None:
+        with self._writing() as transaction:
+            leases.release(transaction, lease)
+
+    def decision(self, id: DecisionId) -> StoredDecision:
+        with self._reading() as connection:
+            row = connection.execute(sa.select(decisions).where(decisions.c.id == id)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(f"decision {id}: is not stored: it was never made here, or was pruned since")
+        return decision_of(row)
+
+    def latest_decision(self) -> StoredDecision | None:
+        statement = sa.select(decisions).order_by(decisions.c.number.desc()).limit(1)
+        with self._reading() as connection:
+            row = connection.execute(statement).mappings().one_or_none()
+        return None if row is None else decision_of(row)
+
+    def prune_decisions(self, keep: int) -> int:
+        """Drop all but the newest decisions; answers how many went."""
+        newest_gone = sa.select(decisions.c.number).order_by(decisions.c.number.desc()).offset(keep).limit(1)
+        with self._writing() as transaction:
+            pruned = sa.delete(decisions).where(decisions.c.number <= newest_gone.scalar_subquery())
+            return transaction.connection.execute(pruned).rowcount
+
+    def backup(self, path: Path) -> None:
+        """One consistent file, for `restore`. Raises InvalidRequest if the file exists."""
+        back_up(self._engine, path)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with answered(self._engine.url), snapshots(self._engine).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writing]:
+        with answered(self._engine.url), writing(self._engine, self._wall_s) as transaction:
+            yield transaction
+
+
+def _log_ends(connection: Connection) -> tuple[int, int]:
+    """The last sequence given out, and the one up to which changes were compacted."""
+    row = connection.execute(sa.select(log.c.sequence, log.c.floor).where(log.c.id == LOG_ROW)).one()
+    return row.sequence, row.floor
+
+
+def _put_decision(transaction: Writing, decision: StoredDecision) -> None:
+    """One that is made again after another becomes the latest again."""
+    transaction.connection.execute(sa.delete(decisions).where(decisions.c.id == decision.id))
+    row = {
+        "id": decision.id,
+        "number": transaction.next_sequence(),
+        "epoch": decision.epoch,
+        "made_wall_s": decision.made_wall_s,
+        "snapshot_json": decision.snapshot_json,
+        "decision_json": decision.decision_json,
+    }
+    transaction.connection.execute(sa.insert(decisions), row)
