@@ -40,6 +40,7 @@ class Path:
     site: SiteName
     kind: PathKind
     legs: tuple[Leg, ...]
+    transit: SiteName | None = None  # the region whose front the calls pass; residency binds it too
 
     @property
     def rtt_p50_ms(self) -> float:

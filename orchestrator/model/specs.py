@@ -18,6 +18,11 @@ class Variant(StrEnum):
     LITERT_FP16 = "litert-fp16"
     LITERT_INT8 = "litert-int8"
 
+    @property
+    def artifact_format(self) -> str:
+        """Of the artifact's bytes, as the wire names it."""
+        return "savedmodel.tar" if self is Variant.SAVEDMODEL else "tflite"
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
@@ -40,6 +45,15 @@ class SiteSpec:
     capacity: Resources
     nodes: tuple[NodeSpec, ...] = ()  # attached ones of an edge site; a region has none
     reachable: bool = True  # edge: a node is attached; region: its Ray answers
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneSpec:
+    """Where callers enter: at one region's fronts, or at one site's agent on its LAN. Exactly one is set."""
+
+    name: ZoneName
+    region: SiteName | None
+    site: SiteName | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,46 @@
+"""Which kinds there are and what they are called. Light on purpose: the command completes names with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from orchestrator.errors import InvalidRequest
+
+API_VERSION = "skerry.dev/v1alpha1"
+DEFAULT_NAMESPACE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of object, with the words that the command accepts for it."""
+
+    name: str
+    plural: str
+    short: tuple[str, ...]
+    namespaced: bool  # False: belongs to the whole installation
+    immutable: bool  # its spec is never changed, only created and deleted
+    summary: str
+
+
+def _by_name(*kinds: Kind) -> Mapping[str, Kind]:
+    return MappingProxyType({kind.name: kind for kind in kinds})
+
+
+KINDS: Mapping[str, Kind] = _by_name(
+    Kind("Site", "sites", ("st",), False, False, "a place that holds replicas: an edge site or a region"),
+    Kind("Zone", "zones", ("zn",), False, False, "where requests come from"),
+    Kind("ModelVersion", "modelversions", ("mv", "versions"), True, True, "an immutable model with its variants"),
+    Kind("ModelService", "modelservices", ("ms", "services", "svc"), True, False, "a version under a policy"),
+    Kind("PlacementPolicy", "placementpolicies", ("pp", "policies"), True, False, "limits that a placement keeps"),
+    Kind("TrainingJob", "trainingjobs", ("tj", "jobs"), True, True, "one training run that ends in a version"),
+)
+
+
+def kind_named(word: str) -> Kind:
+    """The kind by name, singular, plural or short name, in any case. Raises InvalidRequest."""
+    wanted = word.lower()
+    for kind in KINDS.values():
+        plain = (kind.name.lower(), kind.plural, *kind.short, *(short.removesuffix("s") for short in kind.short))
+        if wanted in plain:
+            return kind
+    raise InvalidRequest("kind", word, f"use one of {', '.join(kind.plural for kind in KINDS.values())}")

@@ -1,0 +1,67 @@
+"""Forms of places: Site and Zone."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.model.specs import SiteKind
+from orchestrator.objects.fields import (
+    Cores,
+    Document,
+    Jurisdiction,
+    MemoryMib,
+    Metadata,
+    Name,
+    NotNegative,
+    Strict,
+    refuse,
+)
+
+
+class Quota(Strict):
+    """A region's capacity; of an edge site the most that is used of what its nodes offer."""
+
+    memory_mib: MemoryMib
+    cores: Cores
+
+
+class SiteFields(Strict):
+    kind: SiteKind
+    jurisdiction: Jurisdiction = Field(description="where the site is by law; policies name it in residency")
+    failure_domain: Name | None = Field(default=None, description="what fails together; default: the site's name")
+    hardware_class: Name = Field(default="any", description="a fact for policies' expressions")
+    price_usd_per_hour: NotNegative = Field(default=0.0, description="of one full core")
+    quota: Quota | None = Field(default=None, description="required for a region; caps an edge site")
+
+    @model_validator(mode="after")
+    def _region_has_quota(self) -> Self:
+        if self.kind is SiteKind.REGION and self.quota is None:
+            raise refuse("give a region its quota: {memory_mib: 4096, cores: 4}", "quota")
+        return self
+
+
+class Site(Document):
+    """A place that holds replicas: one or more edge nodes on one LAN, or a region's pool of one hardware class."""
+
+    kind: Literal["Site"]
+    metadata: Metadata
+    spec: SiteFields
+
+
+class ZoneFields(Strict):
+    region: Name | None = Field(default=None, description="callers enter at this region's fronts")
+    site: Name | None = Field(default=None, description="callers enter at this site's agent, on its LAN")
+
+    @model_validator(mode="after")
+    def _one_entry(self) -> Self:
+        if (self.region is None) == (self.site is None):
+            raise refuse("give exactly one of region and site", "region" if self.region is None else "site", self.site)
+        return self
+
+
+class Zone(Document):
+    """Where requests come from."""
+
+    kind: Literal["Zone"]
+    metadata: Metadata
+    spec: ZoneFields

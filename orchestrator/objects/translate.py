@@ -1,0 +1,175 @@
+"""Stored objects -> what the planner sees. Pure; raises InvalidRequest for an object that this release cannot read."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from orchestrator.errors import InvalidRequest
+from orchestrator.model.ids import Digest, ServiceRef, SiteName, VersionRef, ZoneName
+from orchestrator.model.resources import Resources
+from orchestrator.model.specs import (
+    DemandSpec,
+    NodeSpec,
+    PolicySpec,
+    ServiceSpec,
+    SiteKind,
+    SiteSpec,
+    Variant,
+    VariantSpec,
+    VersionSpec,
+    ZoneSpec,
+)
+from orchestrator.model.stored import StoredObject
+from orchestrator.objects.expressions import Expressions, site_rules
+from orchestrator.objects.forms import Form, form_of
+from orchestrator.objects.model_forms import Demand, ModelService, ModelVersion, VariantFields
+from orchestrator.objects.place_forms import Quota, Site, Zone
+from orchestrator.objects.policy_form import PlacementPolicy, PlacementPolicyFields
+
+MIB = 1 << 20
+F = TypeVar("F", bound=Form)
+
+
+def site_spec(stored: StoredObject, nodes: Sequence[NodeSpec], reachable: bool) -> SiteSpec:
+    """`nodes` are the attached ones of this site; none for a region, whose capacity is its quota."""
+    site = _form(stored, Site)
+    spec = site.spec
+    return SiteSpec(
+        name=SiteName(stored.key.name),
+        kind=spec.kind,
+        jurisdiction=spec.jurisdiction,
+        failure_domain=spec.failure_domain or stored.key.name,
+        hardware_class=spec.hardware_class,
+        price_usd_per_hour=spec.price_usd_per_hour,
+        capacity=_capacity(spec.kind, spec.quota, nodes),
+        nodes=tuple(sorted(nodes, key=lambda node: node.name)) if spec.kind is SiteKind.EDGE else (),
+        reachable=reachable,
+    )
+
+
+def _capacity(kind: SiteKind, quota: Quota | None, nodes: Sequence[NodeSpec]) -> Resources:
+    limit = Resources(quota.memory_mib * MIB, round(quota.cores * 1000)) if quota else None
+    if kind is SiteKind.REGION:
+        return limit or Resources()
+    offered = sum((node.capacity for node in nodes), Resources())
+    if limit is None:
+        return offered
+    return Resources(min(offered.memory_bytes, limit.memory_bytes), min(offered.compute_millis, limit.compute_millis))
+
+
+def zone_spec(stored: StoredObject) -> ZoneSpec:
+    spec = _form(stored, Zone).spec
+    return ZoneSpec(
+        name=ZoneName(stored.key.name),
+        region=SiteName(spec.region) if spec.region else None,
+        site=SiteName(spec.site) if spec.site else None,
+    )
+
+
+def policy_spec(stored: StoredObject) -> PolicySpec:
+    spec = _form(stored, PlacementPolicy).spec
+    return PolicySpec(
+        name=stored.key.name,
+        latency_p99_ms=spec.latency.p99_ms if spec.latency else None,
+        wan_bps_per_zone=spec.bandwidth.wan_mbps_per_zone * 1e6 if spec.bandwidth else None,
+        jurisdictions=frozenset(spec.residency.jurisdictions) if spec.residency else None,
+        accuracy_min=spec.accuracy.min if spec.accuracy else None,
+        replicas_min=spec.replicas.min,
+        replicas_max=spec.replicas.max,
+        min_failure_domains=spec.replicas.min_failure_domains,
+        max_usd_per_hour=spec.cost.max_usd_per_hour if spec.cost else None,
+        lost_after_s=spec.disconnect.lost_after_s,
+        replace_lost=spec.disconnect.replace,
+        valid_offline_s=spec.disconnect.valid_offline_s,
+        min_gain=spec.stability.min_gain,
+        max_sample_age_s=spec.stability.max_sample_age_s,
+        priority=spec.priority,
+    )
+
+
+def version_spec(stored: StoredObject, pin: Variant | None = None) -> VersionSpec:
+    """`pin`: only this variant. A version without it has no variants then, and the planner says so."""
+    spec = _form(stored, ModelVersion).spec
+    return VersionSpec(
+        ref=VersionRef(stored.key.namespace, stored.key.name),
+        model=spec.model,
+        variants=tuple(_variant_spec(form) for form in spec.variants if pin in (None, form.variant)),
+    )
+
+
+def _variant_spec(form: VariantFields) -> VariantSpec:
+    return VariantSpec(
+        variant=form.variant,
+        digest=Digest(form.artifact.digest),
+        size_bytes=form.artifact.size_bytes,
+        need=Resources(form.memory_mib * MIB, round(form.cores * 1000)),
+        service_p50_ms=form.latency.p50_ms,
+        service_p99_ms=form.latency.p99_ms,
+        accuracy=form.accuracy,
+    )
+
+
+def version_of(service: StoredObject, versions: Sequence[StoredObject]) -> StoredObject | None:
+    """The version that a service names, or of its model the newest whose status.phase is not "failed"; None: none."""
+    spec = _form(service, ModelService).spec
+    own = [stored for stored in versions if stored.key.namespace == service.key.namespace]
+    if spec.version is not None:
+        return next((stored for stored in own if stored.key.name == spec.version), None)
+    of_model = [
+        stored for stored in own if stored.spec.get("model") == spec.model and stored.status.get("phase") != "failed"
+    ]
+    return max(of_model, key=lambda stored: (stored.created_wall_s, stored.key.name), default=None)
+
+
+def policy_of(service: StoredObject, policies: Sequence[StoredObject]) -> StoredObject | None:
+    """The policy that a service names; None: there is none of that name in its namespace."""
+    wanted = (service.key.namespace, _form(service, ModelService).spec.policy)
+    return next((stored for stored in policies if (stored.key.namespace, stored.key.name) == wanted), None)
+
+
+def service_spec(
+    stored: StoredObject,
+    version: StoredObject,
+    policy: StoredObject,
+    sites: Sequence[StoredObject],
+    measured_rps: Mapping[ZoneName, float],
+) -> ServiceSpec:
+    """`measured_rps` is what gateways counted for this service, by zone; `sites` are all sites."""
+    spec = _form(stored, ModelService).spec
+    rules = _form(policy, PlacementPolicy).spec
+    return ServiceSpec(
+        ref=ServiceRef(stored.key.namespace, stored.key.name),
+        version=version_spec(version, spec.variant),
+        policy=policy_spec(policy),
+        demands=_demands(spec.demand, measured_rps),
+        rules=site_rules(_expressions(rules), [_form(site, Site) for site in sites]),
+    )
+
+
+def _expressions(spec: PlacementPolicyFields) -> Expressions:
+    return Expressions(spec.required, tuple((wish.weight, wish.expression) for wish in spec.preferred))
+
+
+def _demands(declared: Sequence[Demand], measured_rps: Mapping[ZoneName, float]) -> tuple[DemandSpec, ...]:
+    """The higher of declared and measured rate. Calls from a zone nobody declared count with the largest bytes."""
+    demands = {
+        ZoneName(form.zone): DemandSpec(
+            ZoneName(form.zone),
+            max(form.rate_rps, measured_rps.get(ZoneName(form.zone), 0.0)),
+            form.request_bytes,
+            form.response_bytes,
+        )
+        for form in declared
+    }
+    request_bytes = max(form.request_bytes for form in declared)
+    response_bytes = max(form.response_bytes for form in declared)
+    for zone, rate_rps in measured_rps.items():
+        if zone not in demands and rate_rps > 0:
+            demands[zone] = DemandSpec(zone, rate_rps, request_bytes, response_bytes)
+    return tuple(demands[zone] for zone in sorted(demands))
+
+
+def _form(stored: StoredObject, form: type[F]) -> F:
+    checked = form_of(stored)
+    if not isinstance(checked, form):
+        raise InvalidRequest("kind", stored.key.kind, f"expected a {form.__name__}")
+    return checked
