@@ -1,0 +1,123 @@
+"""Requests and answers of ModelInfer: bytes <-> named arrays, checked against the model's description."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from protos.inference.v2 import inference_pb2 as pb
+from workers.inference.errors import BadTensor, Unsupported
+from workers.inference.runtime import ModelDescription, TensorSpec
+from workers.inference.tensors import DATATYPES, Array, element_count, fill_typed, raw_of, read_raw, read_typed
+
+M = TypeVar("M", bound=Message)
+
+# Extensions of other servers that change what the call means: refused, rather than answered wrongly.
+_REFUSED_REQUEST = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+_REFUSED_TENSOR = frozenset({"shared_memory_region", "classification"})
+_RAW_OUTPUT_TAG = b"\x32"  # ModelInferResponse.raw_output_contents, field 6, length-delimited
+
+
+def parse(message: type[M], payload: bytes) -> M:
+    """Raises BadTensor."""
+    try:
+        return message.FromString(payload)
+    except DecodeError as err:
+        reason = f"{len(payload)} bytes are not a {message.DESCRIPTOR.full_name}"
+        raise BadTensor(f"{reason}; are client and server of one protocol?") from err
+
+
+def read_inputs(request: pb.ModelInferRequest, model: ModelDescription) -> dict[str, Array]:
+    """Every input of the model, in its datatype and shape. Raises BadTensor, Unsupported."""
+    if request.parameters:
+        _refuse(_REFUSED_REQUEST, request.parameters, "the request")
+    given = _by_name(request.inputs, model)
+    raws = request.raw_input_contents
+    if raws and len(raws) != len(request.inputs):
+        raise BadTensor(f"{len(request.inputs)} inputs but {len(raws)} raw_input_contents; send one per input")
+    arrays: dict[str, Array] = {}
+    for index, tensor in enumerate(request.inputs):
+        shape = _checked_shape(tensor, given[tensor.name], model.row_by_row)
+        if not raws:
+            arrays[tensor.name] = read_typed(tensor.name, tensor.datatype, shape, tensor.contents)
+            continue
+        if tensor.HasField("contents"):
+            raise BadTensor(f"input {tensor.name!r} has contents beside raw_input_contents; send one or the other")
+        arrays[tensor.name] = read_raw(tensor.name, tensor.datatype, shape, raws[index])
+    return arrays
+
+
+def wanted_outputs(request: pb.ModelInferRequest, model: ModelDescription) -> list[TensorSpec]:
+    """Those asked for, in that order; all when none is named. Raises BadTensor, Unsupported."""
+    if not request.outputs:
+        return list(model.outputs)
+    known = {spec.name: spec for spec in model.outputs}
+    wanted: dict[str, TensorSpec] = {}
+    for output in request.outputs:
+        if output.parameters:
+            _refuse(_REFUSED_TENSOR, output.parameters, f"output {output.name!r}")
+        if output.name not in known:
+            raise BadTensor(f"output {output.name!r} is unknown; the model gives {', '.join(known)}")
+        if output.name in wanted:
+            raise BadTensor(f"output {output.name!r} is requested twice")
+        wanted[output.name] = known[output.name]
+    return list(wanted.values())
+
+
+def write_answer(
+    request: pb.ModelInferRequest, version: str, specs: Sequence[TensorSpec], arrays: Sequence[Array]
+) -> bytes:
+    """Raw when the request was raw, or when a datatype has no typed form."""
+    answer = pb.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
+    raw = bool(request.raw_input_contents) or not all(DATATYPES[spec.datatype].field for spec in specs)
+    for spec, array in zip(specs, arrays, strict=True):
+        tensor = answer.outputs.add(name=spec.name, datatype=spec.datatype, shape=array.shape)
+        if not raw:
+            fill_typed(tensor.contents, array, spec.datatype)
+    parts: list[bytes | memoryview] = [answer.SerializeToString()]
+    if raw:
+        # Fields may come in any order, and serialised messages concatenate: so a large tensor is copied only once.
+        for spec, array in zip(specs, arrays, strict=True):
+            content = raw_of(array, spec.datatype)
+            parts += (_RAW_OUTPUT_TAG, varint(len(content)), content)
+    return b"".join(parts)
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _by_name(
+    tensors: Sequence[pb.ModelInferRequest.InferInputTensor], model: ModelDescription
+) -> Mapping[str, TensorSpec]:
+    known = {spec.name: spec for spec in model.inputs}
+    names = [tensor.name for tensor in tensors]
+    if len(set(names)) != len(names):
+        raise BadTensor(f"input {next(name for name in names if names.count(name) > 1)!r} is given twice")
+    if unknown := [name for name in names if name not in known]:
+        raise BadTensor(f"input {unknown[0]!r} is unknown; the model takes {', '.join(map(str, model.inputs))}")
+    if missing := [name for name in known if name not in names]:
+        raise BadTensor(f"input {missing[0]!r} is missing; the model takes {', '.join(map(str, model.inputs))}")
+    return known
+
+
+def _checked_shape(tensor: pb.ModelInferRequest.InferInputTensor, spec: TensorSpec, any_rows: bool) -> list[int]:
+    if tensor.parameters:
+        _refuse(_REFUSED_TENSOR, tensor.parameters, f"input {tensor.name!r}")
+    if tensor.datatype != spec.datatype:
+        raise BadTensor(f"input {tensor.name!r} is {tensor.datatype[:40]}, the model takes {spec.datatype}")
+    shape = list(tensor.shape)
+    element_count(tensor.name, shape)
+    if not spec.accepts(shape, any_rows):
+        raise BadTensor(f"input {tensor.name!r} has shape {shape}, the model takes {list(spec.shape or ())}")
+    return shape
+
+
+def _refuse(names: frozenset[str], parameters: Mapping[str, pb.InferParameter], where: str) -> None:
+    if found := sorted(names & set(parameters)):
+        raise Unsupported(f"{where} carries {', '.join(found)}, an extension that this server does not have")
