@@ -57,10 +57,13 @@ class RouteTable:
     revision: int
     services: Mapping[ServiceKey, ServiceRoutes]
     zones: frozenset[str] = field(init=False)  # those with an entry of their own somewhere
+    addresses: frozenset[str] = field(init=False)  # all that are dialled
 
     def __post_init__(self) -> None:
         named = {zone for service in self.services.values() for zone in service.zones if zone}
+        routes = (route for service in self.services.values() for zone in service.zones.values() for route in zone)
         object.__setattr__(self, "zones", frozenset(named))
+        object.__setattr__(self, "addresses", frozenset(route.address for route in routes if route.address))
 
 
 class Cause(StrEnum):

@@ -1,0 +1,40 @@
+"""`python -m orchestrator.front`: one front, as `skerry up` starts it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.front.process import run
+from orchestrator.front.settings import FrontSettings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.front", description="One front: gateway, node links, relay."
+    )
+    parser.add_argument("--name", required=True, help="of this front; unique in the installation")
+    parser.add_argument("--region", default="local", help="the region it stands in")
+    parser.add_argument("--zone", default="default", help="of the callers that enter here")
+    parser.add_argument("--control", default="127.0.0.1:7070", help="host:port of the control plane")
+    parser.add_argument("--gateway", default="127.0.0.1:8001", help="host:port for inference callers")
+    parser.add_argument("--link", default="127.0.0.1:7071", help="host:port for nodes")
+    parser.add_argument("--artifacts", required=True, help="fsspec URL of the artifacts")
+    parser.add_argument("--state-dir", required=True, type=Path, help="where the last orders are kept")
+    given = parser.parse_args(arguments)
+    return run(
+        FrontSettings(
+            name=given.name,
+            region=given.region,
+            zone=given.zone,
+            control_address=given.control,
+            gateway_address=given.gateway,
+            link_address=given.link,
+            artifacts_url=given.artifacts,
+            state_dir=given.state_dir,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The front's own leg: to the region whose control plane it dials."""
+
+import asyncio
+import logging
+
+import grpc.aio
+
+from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.probe.echo import EchoProber
+from workers.probe.legs import LegEstimate, LegWindow
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 1.0
+ECHO_TIMEOUT_S = 5.0
+
+
+class RegionLeg:
+    """Probes over a connection of its own, so that it does not measure our reports."""
+
+    def __init__(self, address: str, front: str, region: str) -> None:
+        self._address = address
+        self._window = LegWindow(f"front/{front}", f"region/{region}")
+
+    def estimates(self, now_s: float) -> list[link_pb2.LegEstimate]:
+        estimate = self._window.estimate(now_s)
+        return [] if estimate is None else [_wire(estimate)]
+
+    async def probe(self) -> None:
+        """Until cancelled. An unreachable control plane leaves the estimate to age."""
+        options = (("grpc.max_reconnect_backoff_ms", 1000), ("grpc.use_local_subchannel_pool", 1))
+        async with grpc.aio.insecure_channel(self._address, options=options) as channel:
+            stub = link_pb2_grpc.ProbeStub(channel)
+
+            async def echo(payload: bytes, reply_bytes: int) -> None:
+                await stub.Echo(link_pb2.EchoRequest(payload=payload, reply_bytes=reply_bytes), timeout=ECHO_TIMEOUT_S)
+
+            prober = EchoProber(echo)
+            while True:
+                await self._sample(prober)
+                if not prober.young:
+                    await asyncio.sleep(PERIOD_S)
+
+    async def _sample(self, prober: EchoProber) -> None:
+        try:
+            async for sample in prober.samples():
+                self._window.add(sample, asyncio.get_running_loop().time())
+        except grpc.aio.AioRpcError as err:
+            log.debug("region not probed", extra={"code": err.code().name, "reason": err.details()})
+            await asyncio.sleep(PERIOD_S)
+
+
+def _wire(estimate: LegEstimate) -> link_pb2.LegEstimate:
+    return link_pb2.LegEstimate(
+        source=estimate.source,
+        target=estimate.target,
+        rtt_p50_ms=estimate.rtt_p50_ms,
+        rtt_p99_ms=estimate.rtt_p99_ms,
+        up_bps=estimate.up_bps or 0.0,
+        down_bps=estimate.down_bps or 0.0,
+        samples=estimate.samples,
+        newest_age_ms=round(estimate.newest_age_s * 1000),
+        method=estimate.method,
+    )

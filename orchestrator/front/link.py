@@ -1,0 +1,206 @@
+"""The servicers that nodes dial: wire to values, errors to codes, and nothing decided."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Protocol, TypeAlias
+
+import grpc
+import grpc.aio
+
+from orchestrator.errors import EdgeUnreachable, EpochStale, InvalidRequest, NodeUnknown, OrchestratorError
+from orchestrator.front.nodes import Nodes, Session
+from orchestrator.front.relay import RelayStream, RelayTransport
+from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.artifacts.errors import ArtifactError, ArtifactUnknown, DigestInvalid, OffsetBeyondEnd
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 64 * 1024
+HELLO_TIMEOUT_S = 10.0
+
+STATUS = {
+    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    NodeUnknown: grpc.StatusCode.NOT_FOUND,  # somebody applies the Site; the node dials again, slowly
+    EpochStale: grpc.StatusCode.FAILED_PRECONDITION,  # a newer boot is attached: the older one exits
+    EdgeUnreachable: grpc.StatusCode.UNAVAILABLE,  # dial again, with jitter
+    ArtifactUnknown: grpc.StatusCode.NOT_FOUND,
+    DigestInvalid: grpc.StatusCode.INVALID_ARGUMENT,
+    OffsetBeyondEnd: grpc.StatusCode.OUT_OF_RANGE,
+}
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]  # its streams carry what the method's signature says
+
+
+def _code(err: Exception) -> grpc.StatusCode:
+    return STATUS.get(type(err), grpc.StatusCode.INTERNAL)
+
+
+async def _first(context: Context, what: str) -> Any:
+    """The stream's first message. Raises EdgeUnreachable when it does not come."""
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            message = await context.read()
+    except TimeoutError as err:
+        raise EdgeUnreachable(f"{what}: did not come within {HELLO_TIMEOUT_S:g} s") from err
+    if message is grpc.aio.EOF:
+        raise EdgeUnreachable(f"{what}: the stream ended before it")
+    return message
+
+
+async def _stopped(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel and collect; what they raise is the broken stream's, which the caller tells in its own words."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class NodeLinkServicer(link_pb2_grpc.NodeLinkServicer):
+    """Control class: the stream is the node's lease."""
+
+    def __init__(self, nodes: Nodes, front: str, software: link_pb2.Software) -> None:
+        self._nodes, self._front, self._software = nodes, front, software
+
+    async def Attach(  # type: ignore[override]  # aio's read and write
+        self, request_iterator: AsyncIterator[link_pb2.NodeMessage], context: Context
+    ) -> None:
+        try:
+            session = self._nodes.attach(_checked((await _first(context, "hello")).hello), _now_s())
+        except OrchestratorError as err:
+            log.warning("node refused", extra={"peer": context.peer(), "reason": str(err)})
+            await context.abort(_code(err), str(err))
+        log.info("node attached", extra=_facts(session))
+        listening = asyncio.create_task(self._listen(session, context))
+        try:
+            await context.write(self._welcome(session))
+            await self._tell(session, context)
+        finally:
+            self._nodes.detach(session, EdgeUnreachable(f"node {session.hello.node}: its connection broke"))
+            await _stopped(listening)
+            log.info("node detached", extra={**_facts(session), "reason": str(session.ended)})
+        if session.ended is not None and not isinstance(session.ended, _Left):
+            await context.abort(_code(session.ended), str(session.ended))
+
+    async def _listen(self, session: Session, context: Context) -> None:
+        try:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                report = message.report if message.WhichOneof("kind") == "report" else None
+                self._nodes.heard(session, _now_s(), report)
+            session.end(_Left(f"node {session.hello.node}: said goodbye"))
+        finally:
+            session.end(EdgeUnreachable(f"node {session.hello.node}: its stream cannot be read any more"))
+
+    async def _tell(self, session: Session, context: Context) -> None:
+        """Push the assignment at once and whenever it changes, until the session ends."""
+        told: link_pb2.Assignment | None = None
+        while True:
+            await session.wake.wait()
+            session.wake.clear()
+            if session.ended is not None:
+                return
+            assignment = self._nodes.assignment(session.hello.node)
+            if assignment is not None and assignment != told:
+                await context.write(link_pb2.FrontMessage(assignment=assignment))
+                told = assignment
+
+    def _welcome(self, session: Session) -> link_pb2.FrontMessage:
+        return link_pb2.FrontMessage(
+            welcome=link_pb2.FrontWelcome(
+                front=self._front,
+                software=self._software,
+                heartbeat_ms=self._nodes.heartbeat_ms,
+                session=session.name,
+            )
+        )
+
+
+class _Left(EdgeUnreachable):
+    """The node ended its stream itself."""
+
+
+class RelayServicer(link_pb2_grpc.RelayServicer):
+    """Requests travel down, answers travel up."""
+
+    def __init__(self, relay: RelayTransport, nodes: Nodes) -> None:
+        self._relay, self._nodes = relay, nodes
+
+    async def Serve(  # type: ignore[override]  # aio's read and write
+        self, request_iterator: AsyncIterator[link_pb2.RelayAnswer], context: Context
+    ) -> None:
+        try:
+            hello = (await _first(context, "relay hello")).hello
+            if not self._nodes.is_current(hello.node, hello.session):
+                raise EdgeUnreachable(f"node {hello.node!r}: session {hello.session!r} is not attached: attach first")
+        except OrchestratorError as err:
+            await context.abort(_code(err), str(err))
+        stream = self._relay.open(hello.node)
+        tasks = [
+            asyncio.create_task(coroutine)
+            for coroutine in (_answers(stream, context), _calls(stream, context), stream.ended.wait())
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._relay.close(stream, f"the relay connection of node {hello.node} broke")
+            await _stopped(*tasks)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, stream.why)
+
+
+async def _answers(stream: RelayStream, context: Context) -> None:
+    while (answer := await context.read()) is not grpc.aio.EOF:
+        stream.answered(answer)
+
+
+async def _calls(stream: RelayStream, context: Context) -> None:
+    while True:
+        await context.write(await stream.outgoing.get())
+
+
+class Library(Protocol):
+    """Where artifact bytes are; its calls block. Raises the errors of workers.artifacts.errors."""
+
+    def size(self, digest: str) -> int: ...
+
+    def read(self, digest: str, offset: int, limit: int) -> bytes: ...
+
+
+class BulkServicer(link_pb2_grpc.BulkServicer):
+    """Artifact bytes, read off the event loop."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def Fetch(  # type: ignore[override]  # aio's write
+        self, request: link_pb2.FetchRequest, context: Context
+    ) -> None:
+        """At least one chunk: an empty one when the offset is the end, so that the total is always told."""
+        try:
+            total = await asyncio.to_thread(self._library.size, request.digest)
+            offset = request.offset
+            while True:
+                data = await asyncio.to_thread(self._library.read, request.digest, offset, CHUNK_BYTES)
+                await context.write(link_pb2.FetchChunk(offset=offset, data=data, total_bytes=total))
+                offset += len(data)
+                if not data or offset >= total:
+                    return
+        except ArtifactError as err:
+            await context.abort(_code(err), str(err))
+        except OSError as err:
+            log.error("artifact cannot be read", extra={"digest": request.digest, "reason": str(err)})
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"artifact {request.digest} cannot be read now: {err}")
+
+
+def _checked(hello: link_pb2.NodeHello) -> link_pb2.NodeHello:
+    """Raises InvalidRequest."""
+    for field, value in (("hello.node", hello.node), ("hello.site", hello.site)):
+        if not value:
+            raise InvalidRequest(field, value, "is empty; the first message must be a hello that names node and site")
+    return hello
+
+
+def _facts(session: Session) -> dict[str, object]:
+    hello = session.hello
+    return {"node": hello.node, "site": hello.site, "epoch": hello.epoch, "version": hello.software.version}
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,78 @@
+"""What the control plane last ordered, kept on disk: a front that restarts alone goes on from here."""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+from protos.link.v1 import link_pb2
+
+log = logging.getLogger(__name__)
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class Orders:
+    """The whole of what was ordered: route table, assignments by node, known sites. An old leader's do not count.
+
+    The epoch is not taken over from disk: a control plane that was set up anew starts from a low one.
+    """
+
+    def __init__(self) -> None:
+        self.routes: link_pb2.RouteTable | None = None
+        self.assignments: dict[str, link_pb2.Assignment] = {}
+        self.sites: frozenset[str] = frozenset()  # empty: never heard
+        self.epoch = 0
+
+    def take(self, orders: link_pb2.FrontOrders) -> bool:
+        """Whether the orders count; those of an older leader epoch do not."""
+        if orders.epoch < self.epoch:
+            log.warning(
+                "orders of an older leader ignored; if the control plane was set up anew, restart this front",
+                extra={"epoch": orders.epoch, "seen": self.epoch},
+            )
+            return False
+        self.epoch = orders.epoch
+        if orders.HasField("routes"):
+            self.routes = orders.routes
+        self.assignments |= {each.node: each.assignment for each in orders.assignments}
+        if orders.sites:
+            self.sites = frozenset(orders.sites)
+        return True
+
+    def whole(self) -> link_pb2.FrontOrders:
+        """All of it as one message; without the epoch."""
+        return link_pb2.FrontOrders(
+            routes=self.routes,
+            assignments=[
+                link_pb2.NodeAssignment(node=node, assignment=assignment)
+                for node, assignment in sorted(self.assignments.items())
+            ],
+            sites=sorted(self.sites),
+        )
+
+
+def restored(path: Path) -> Orders:
+    """What `path` holds; nothing when it is absent or damaged, which the next orders repair."""
+    orders = Orders()
+    try:
+        held = path.read_bytes()
+    except FileNotFoundError:
+        return orders
+    digest, encoded = held[:_DIGEST_BYTES], held[_DIGEST_BYTES:]
+    if hashlib.sha256(encoded).digest() != digest:
+        log.warning("kept orders are damaged and not used", extra={"path": str(path)})
+        return orders
+    orders.take(link_pb2.FrontOrders.FromString(encoded))
+    return orders
+
+
+def keep(path: Path, whole: link_pb2.FrontOrders) -> None:
+    """Write so that a crash leaves the old or the new file, never half of one. Blocks on the disk."""
+    encoded = whole.SerializeToString(deterministic=True)
+    passing = path.with_suffix(".new")
+    with passing.open("wb") as stream:
+        stream.write(hashlib.sha256(encoded).digest() + encoded)
+        stream.flush()
+        os.fsync(stream.fileno())
+    passing.replace(path)

@@ -1,0 +1,205 @@
+"""The front as a process: two servers, the uplink, and nothing that another front could not do as well."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from importlib.metadata import version
+
+import grpc.aio
+
+from orchestrator.errors import OrchestratorError, Unavailable
+from orchestrator.front import orders
+from orchestrator.front.legs import RegionLeg
+from orchestrator.front.lines import log_to
+from orchestrator.front.link import BulkServicer, NodeLinkServicer, RelayServicer
+from orchestrator.front.nodes import Nodes
+from orchestrator.front.relay import RelayTransport
+from orchestrator.front.settings import FrontSettings
+from orchestrator.front.uplink import Uplink
+from orchestrator.settings import loopback
+from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.artifacts.library import ArtifactLibrary
+from workers.gateway.choice import Route
+from workers.gateway.direct import DirectTransport
+from workers.gateway.forward import Gateway
+from workers.gateway.server import OPTIONS, OipHandlers, gateway_server
+from workers.gateway.tables import table_of
+from workers.gateway.transport import Answer, Metadata
+from workers.probe.servicer import ProbeServicer
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 5.0
+SWEEP_EVERY_S = 0.25
+CAPABILITIES = ("relay", "bulk", "probe")
+
+
+class RoutedTransport:
+    """By relay to a node, directly to an address."""
+
+    def __init__(self, direct: DirectTransport, relay: RelayTransport) -> None:
+        self._direct, self._relay = direct, relay
+
+    async def call(self, route: Route, method: str, payload: bytes, metadata: Metadata, timeout_s: float) -> Answer:
+        way = self._relay if route.node else self._direct
+        return await way.call(route, method, payload, metadata, timeout_s)
+
+
+class Front:
+    """The parts of one front, wired. Build it inside the event loop."""
+
+    def __init__(self, settings: FrontSettings) -> None:
+        self._settings = settings
+        self._software = link_pb2.Software(version=version("skerry"), protocol=1, capabilities=CAPABILITIES)
+        self._direct, self._relay = DirectTransport(), RelayTransport()
+        self._nodes = Nodes(self._hurry)
+        self._gateway = Gateway(RoutedTransport(self._direct, self._relay), settings.zone, self._relay.nodes)
+        self._leg = RegionLeg(settings.control_address, settings.name, settings.region)
+        self._orders = orders.restored(settings.orders_path)
+        self._unkept = asyncio.Event()
+        self._handlers = OipHandlers(self._gateway, self._software.version)
+        self._gateway_server = gateway_server(self._handlers)
+        self._link_server = self._link()
+        self._uplink: Uplink | None = None
+        self._obey(self._orders.whole())
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, then drain. Raises Unavailable when an address is taken."""
+        gateway = _bound(self._gateway_server, "gateway", self._settings.gateway_address)
+        link = _bound(self._link_server, "link", self._settings.link_address)
+        self._uplink = Uplink(self._settings.control_address, self._hello(gateway, link), self._report, self._ordered)
+        await self._link_server.start()
+        await self._gateway_server.start()
+        log.info("front is serving", extra={"front": self._settings.name, "gateway": gateway, "link": link})
+        async with asyncio.TaskGroup() as tasks:
+            work = [tasks.create_task(w) for w in (self._uplink.run(), self._leg.probe(), self._sweep(), self._keep())]
+            try:
+                await stop.wait()
+            finally:
+                await self._drain()
+                for task in work:
+                    task.cancel()
+
+    async def _drain(self) -> None:
+        """Calls under way end first; they may need the nodes' streams."""
+        log.info("front is draining", extra={"front": self._settings.name, "at_most_s": DRAIN_S})
+        self._handlers.draining = True
+        await self._gateway_server.stop(DRAIN_S)
+        await self._link_server.stop(0)
+        await self._direct.close()
+
+    def _link(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=OPTIONS)
+        library = ArtifactLibrary(self._settings.artifacts_url)
+        link_pb2_grpc.add_NodeLinkServicer_to_server(
+            NodeLinkServicer(self._nodes, self._settings.name, self._software), server
+        )
+        link_pb2_grpc.add_BulkServicer_to_server(BulkServicer(library), server)
+        link_pb2_grpc.add_RelayServicer_to_server(RelayServicer(self._relay, self._nodes), server)
+        link_pb2_grpc.add_ProbeServicer_to_server(ProbeServicer(), server)
+        return server
+
+    def _hello(self, gateway: str, link: str) -> link_pb2.FrontHello:
+        return link_pb2.FrontHello(
+            front=self._settings.name,
+            region=self._settings.region,
+            software=self._software,
+            gateway_address=gateway,
+            link_address=link,
+        )
+
+    def _hurry(self) -> None:
+        if self._uplink is not None:
+            self._uplink.hurry()
+
+    def _report(self) -> link_pb2.FrontReport:
+        now_s = asyncio.get_running_loop().time()
+        table = self._gateway.table
+        return link_pb2.FrontReport(
+            nodes=self._nodes.states(now_s),
+            legs=self._leg.estimates(now_s),
+            demand=[
+                link_pb2.Demand(
+                    namespace=each.namespace,
+                    service=each.service,
+                    zone=each.zone,
+                    calls=each.calls,
+                    failed=each.failed,
+                    request_bytes=each.request_bytes,
+                    response_bytes=each.response_bytes,
+                    window_ms=each.window_ms,
+                )
+                for each in self._gateway.demand.drain(now_s)
+            ],
+            routes_revision=0 if table is None else table.revision,
+        )
+
+    def _ordered(self, sent: link_pb2.FrontOrders) -> None:
+        if self._orders.take(sent):
+            self._obey(sent)
+            self._unkept.set()
+
+    def _obey(self, sent: link_pb2.FrontOrders) -> None:
+        """Contents count, not revisions: a control plane that was set up anew counts them from the start."""
+        if sent.HasField("routes"):
+            table = table_of(sent.routes)
+            self._gateway.use(table)
+            self._direct.retain(table.addresses)
+        self._nodes.assign({each.node: each.assignment for each in sent.assignments})
+        if sent.sites:
+            self._nodes.know_sites(sent.sites)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            for node in self._nodes.sweep(asyncio.get_running_loop().time()):
+                self._relay.cut(node, f"node {node} is silent")
+
+    async def _keep(self) -> None:
+        """Write the orders to disk whenever they changed."""
+        while True:
+            await self._unkept.wait()
+            self._unkept.clear()
+            try:
+                await asyncio.to_thread(orders.keep, self._settings.orders_path, self._orders.whole())
+            except OSError as err:
+                path = str(self._settings.orders_path)
+                log.error(
+                    "orders not kept; a restart without the control plane would serve nothing",
+                    extra={"path": path, "reason": str(err)},
+                )
+
+
+def _bound(server: grpc.aio.Server, what: str, address: str) -> str:
+    """The address as bound. Raises Unavailable, InvalidRequest."""
+    loopback(f"--{what}", address)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as err:
+        remedy = f"stop whoever holds the port, or give another one with --{what}"
+        raise Unavailable(f"{what} address {address} cannot be bound: {remedy}") from err
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+async def run_front(settings: FrontSettings, stop: asyncio.Event | None = None) -> None:
+    """Serve until `stop` is set or SIGTERM or SIGINT comes. Raises OrchestratorError when it cannot start."""
+    loopback("--control", settings.control_address)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(ValueError, RuntimeError):  # not the main thread: whoever runs us stops us
+            loop.add_signal_handler(each, stop.set)
+    await Front(settings).serve(stop)
+
+
+def run(settings: FrontSettings) -> int:
+    """The exit code: 0 after a drain, 1 with one line on stderr when it could not start."""
+    log_to()
+    try:
+        asyncio.run(run_front(settings))
+    except OrchestratorError as err:
+        log.error("front cannot start", extra={"front": settings.name, "reason": str(err)})
+        return 1
+    return 0

@@ -1,0 +1,93 @@
+"""The front's stream to the control plane: reports up, orders down. While it is broken the front goes on as it was."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import TypeAlias
+
+import grpc
+import grpc.aio
+
+from protos.link.v1 import link_pb2, link_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+REPORT_EVERY_S = 0.5
+REPORT_GAP_S = 0.05  # between two reports, so that a thousand nodes attaching at once are a few reports
+BACKOFF_FIRST_S = 0.2
+BACKOFF_LONGEST_S = 2.0
+MESSAGE_LIMIT_BYTES = 64 * 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
+    ("grpc.use_local_subchannel_pool", 1),  # each attempt dials anew: our backoff, not the channel's
+)
+Stream: TypeAlias = grpc.aio.StreamStreamCall[link_pb2.FrontReport, link_pb2.FrontOrders]
+
+
+class Uplink:
+    """Keeps one Attach stream open. `report` makes a whole report; `ordered` takes orders in."""
+
+    def __init__(
+        self,
+        address: str,
+        hello: link_pb2.FrontHello,
+        report: Callable[[], link_pb2.FrontReport],
+        ordered: Callable[[link_pb2.FrontOrders], None],
+    ) -> None:
+        self._address, self._hello, self._report, self._ordered = address, hello, report, ordered
+        self._wake = asyncio.Event()
+        self._backoff_s = BACKOFF_FIRST_S
+        self._lost = False
+
+    def hurry(self) -> None:
+        """Something changed that the control plane should hear now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled; dials again with backoff and jitter."""
+        while True:
+            try:
+                await self._attach()
+                reason = "the control plane ended the stream"
+            except grpc.aio.AioRpcError as err:
+                reason = f"{err.code().name}: {err.details()}"
+            if not self._lost:
+                log.warning("control plane lost; serving on", extra={"address": self._address, "reason": reason})
+                self._lost = True
+            await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))
+            self._backoff_s = min(2 * self._backoff_s, BACKOFF_LONGEST_S)
+
+    async def _attach(self) -> None:
+        """One stream, until it breaks. Raises AioRpcError."""
+        async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
+            stream: Stream = link_pb2_grpc.FrontLinkStub(channel).Attach()
+            reporting = asyncio.create_task(self._send(stream))
+            try:
+                async for orders in stream:
+                    self._heard(orders)
+            finally:
+                reporting.cancel()
+                await asyncio.gather(reporting, return_exceptions=True)  # a broken stream fails the reader too
+                stream.cancel()
+
+    def _heard(self, orders: link_pb2.FrontOrders) -> None:
+        if self._lost:
+            log.info("control plane is back", extra={"address": self._address, "epoch": orders.epoch})
+        self._backoff_s, self._lost = BACKOFF_FIRST_S, False
+        self._ordered(orders)
+
+    async def _send(self, stream: Stream) -> None:
+        report = self._report()
+        report.hello.CopyFrom(self._hello)
+        while True:
+            await stream.write(report)
+            await asyncio.sleep(REPORT_GAP_S)
+            try:
+                async with asyncio.timeout(REPORT_EVERY_S - REPORT_GAP_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # the regular report is due
+            self._wake.clear()
+            report = self._report()
