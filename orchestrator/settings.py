@@ -41,6 +41,19 @@ class Settings:
     def artifacts(self) -> str:
         return self.artifacts_url or str(self.state_dir / "artifacts")
 
+    def environ(self) -> dict[str, str]:
+        """As variables for a child process, which reads the same settings back."""
+        return {
+            "SKERRY_HOME": str(self.state_dir),
+            "SKERRY_STORE": self.store_url,
+            "SKERRY_ARTIFACTS": self.artifacts_url,
+            "SKERRY_CONTROL": self.control_address,
+            "SKERRY_GATEWAY": self.gateway_address,
+            "SKERRY_LINK": self.link_address,
+            "SKERRY_REGION": self.region,
+            "SKERRY_ZONE": self.zone,
+        }
+
     @property
     def logs_dir(self) -> Path:
         return self.state_dir / "logs"

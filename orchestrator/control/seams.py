@@ -1,13 +1,12 @@
 """What the loops ask of the outside world. Adapters implement these; fakes pass the same contracts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from orchestrator.model.claims import Claim
 from orchestrator.model.ids import DecisionId
-from orchestrator.model.phases import JobPhase
+from orchestrator.model.running import CloudReplicas, JobProgress
 from orchestrator.model.stored import Batch, Change, Key, Lease, StoredDecision, StoredObject
 
 
@@ -57,20 +56,6 @@ class Store(Protocol):
     def latest_decision(self) -> StoredDecision | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class CloudReplicas:
-    """What one cloud deployment should be: `count` replicas of one service's version."""
-
-    namespace: str
-    service: str
-    version: str
-    digest: str
-    format: str
-    count: int
-    memory_bytes: int
-    compute_millis: int
-
-
 class Cloud(Protocol):
     """One region's Ray Serve. Raises CloudUnavailable."""
 
@@ -81,18 +66,6 @@ class Cloud(Protocol):
     async def problems(self) -> Mapping[tuple[str, str], str]:
         """Per (namespace, service) the reason why Serve cannot bring it up; empty when all is well."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class JobProgress:
-    """A running job as its cluster sees it. `result` is set once it ended well: accuracy, variants, artifacts."""
-
-    phase: JobPhase
-    step: int
-    steps: int
-    message: str
-    metrics: Mapping[str, float]
-    result_json: str | None
 
 
 class Trainer(Protocol):

@@ -1,0 +1,1 @@
+"""Pure: what is wanted and what is seen -> what to change. Looks at what is, never at what happened."""

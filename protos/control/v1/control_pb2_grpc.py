@@ -90,7 +90,7 @@ class ControlServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Apply(self, request, context):
-        """All documents are checked before any is written; then each is written in order, and the first conflict stops.
+        """All documents are checked, then all are written in one transaction, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

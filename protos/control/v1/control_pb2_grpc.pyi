@@ -34,7 +34,7 @@ class ControlStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ControlAsyncStub: ...
     Apply: _grpc.UnaryUnaryMultiCallable[_control_pb2.ApplyRequest, _control_pb2.ApplyReply]
-    """All documents are checked before any is written; then each is written in order, and the first conflict stops."""
+    """All documents are checked, then all are written in one transaction, or none."""
     Get: _grpc.UnaryUnaryMultiCallable[_control_pb2.ObjectRef, _control_pb2.Object]
     List: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListReply]
     Delete: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteRequest, _control_pb2.Object]
@@ -52,7 +52,7 @@ class ControlStub:
 class ControlAsyncStub(ControlStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Apply: _aio.UnaryUnaryMultiCallable[_control_pb2.ApplyRequest, _control_pb2.ApplyReply]  # type: ignore[assignment]
-    """All documents are checked before any is written; then each is written in order, and the first conflict stops."""
+    """All documents are checked, then all are written in one transaction, or none."""
     Get: _aio.UnaryUnaryMultiCallable[_control_pb2.ObjectRef, _control_pb2.Object]  # type: ignore[assignment]
     List: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListReply]  # type: ignore[assignment]
     Delete: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteRequest, _control_pb2.Object]  # type: ignore[assignment]
@@ -73,7 +73,7 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ApplyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ApplyReply, _abc.Awaitable[_control_pb2.ApplyReply]]:
-        """All documents are checked before any is written; then each is written in order, and the first conflict stops."""
+        """All documents are checked, then all are written in one transaction, or none."""
 
     @_abc_1.abstractmethod
     def Get(

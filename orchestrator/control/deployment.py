@@ -1,0 +1,50 @@
+"""The control plane wrapped as a Serve deployment: Serve starts it, checks it and starts it anew when it dies."""
+
+import asyncio
+import json
+import os
+import threading
+
+from ray import serve
+
+from orchestrator.control.process import run_control
+from orchestrator.settings import settings_from
+
+
+class ControlPlaneReplica:
+    """Runs the control plane on an event loop of its own, so that Serve's calls never wait for a decision."""
+
+    def __init__(self, environ_json: str) -> None:
+        self._failure: BaseException | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(json.loads(environ_json),), daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        self.check_health()
+
+    def _run(self, environ: dict[str, str]) -> None:
+        try:
+            asyncio.run(run_control(settings_from(environ), on_ready=self._ready.set))
+        except BaseException as err:  # noqa: BLE001 - the thread's edge: Serve hears of it through check_health
+            self._failure = err
+        finally:
+            self._ready.set()
+
+    def check_health(self) -> None:
+        """Serve asks. Raises RuntimeError, with the reason, once the control plane has ended."""
+        if not self._thread.is_alive():
+            raise RuntimeError(f"the control plane ended: {self._failure!r}") from self._failure
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+ControlDeployment = serve.deployment(
+    name="control",
+    num_replicas=1,
+    max_ongoing_requests=8,
+    health_check_period_s=2,
+    health_check_timeout_s=10,
+    graceful_shutdown_timeout_s=2,
+    ray_actor_options={"num_cpus": 0},
+)(ControlPlaneReplica)

@@ -1,0 +1,199 @@
+"""What fronts, nodes and cloud replicas reported. In memory only: they report all of it again when they dial anew."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.model.ids import FrontName, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef, ZoneName
+from orchestrator.model.legs import Leg
+from orchestrator.model.phases import NodePhase, ReplicaPhase
+from orchestrator.model.resources import Resources
+from orchestrator.reconcile.observed import Observed, SeenCloudReplica, SeenNode, SeenReplica
+from protos.link.v1 import link_pb2
+
+DEMAND_WINDOW_S = 10.0
+
+_PHASES = {
+    link_pb2.REPLICA_PHASE_FETCHING: ReplicaPhase.FETCHING,
+    link_pb2.REPLICA_PHASE_STARTING: ReplicaPhase.STARTING,
+    link_pb2.REPLICA_PHASE_READY: ReplicaPhase.READY,
+    link_pb2.REPLICA_PHASE_DRAINING: ReplicaPhase.DRAINING,
+    link_pb2.REPLICA_PHASE_STOPPED: ReplicaPhase.STOPPED,
+    link_pb2.REPLICA_PHASE_FAILED: ReplicaPhase.FAILED,
+}
+
+
+@dataclass(slots=True)
+class _Node:
+    state: link_pb2.NodeState
+    front: FrontName
+    received_s: float
+
+
+@dataclass(slots=True)
+class _Front:
+    region: str
+    gateway_address: str
+    version: str
+    attached: bool
+    changed_s: float
+    session: int
+    legs: dict[tuple[str, str], tuple[link_pb2.LegEstimate, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontView:
+    """A front as `skerry status` shows it."""
+
+    name: FrontName
+    region: str
+    gateway_address: str
+    version: str
+    attached: bool
+    age_s: float
+
+
+@dataclass(slots=True)
+class Observations:
+    """Everything reported, each with the moment it was received."""
+
+    _fronts: dict[FrontName, _Front] = field(default_factory=dict)
+    _nodes: dict[NodeName, _Node] = field(default_factory=dict)
+    _cloud: dict[ReplicaId, link_pb2.ReplicaReport] = field(default_factory=dict)
+    _demand: deque[tuple[float, link_pb2.Demand]] = field(default_factory=deque)
+
+    # ---- what links report
+
+    def front_attached(self, hello: link_pb2.FrontHello, now_s: float) -> int:
+        """A number that names this attachment: an older stream of the same front may end after the new one began."""
+        name = FrontName(hello.front)
+        session = self._fronts[name].session + 1 if name in self._fronts else 1
+        self._fronts[name] = _Front(hello.region, hello.gateway_address, hello.software.version, True, now_s, session)
+        return session
+
+    def front_detached(self, name: FrontName, session: int, now_s: float) -> None:
+        """Its nodes are silent to us from now on; it may well serve them."""
+        front = self._fronts.get(name)
+        if front and front.session == session:
+            front.attached, front.changed_s = False, now_s
+
+    def front_reported(self, name: FrontName, report: link_pb2.FrontReport, now_s: float) -> None:
+        for state in report.nodes:
+            node = NodeName(state.hello.node)
+            held = self._nodes.get(node)
+            # Two fronts may both know a node that moved: the newer boot counts, then whoever holds it now.
+            if held is None or held.front == name or _rank(state) >= _rank(held.state):
+                self._nodes[node] = _Node(state, name, now_s)
+        for leg in report.legs:
+            self._fronts[name].legs[leg.source, leg.target] = (leg, now_s)
+        self._demand.extend((now_s, demand) for demand in report.demand)
+
+    def replica_registered(self, report: link_pb2.ReplicaReport) -> None:
+        self._cloud[ReplicaId(report.replica)] = report
+
+    def replica_gone(self, report: link_pb2.ReplicaReport) -> None:
+        held = self._cloud.get(ReplicaId(report.replica))
+        if held is not None and held.incarnation == report.incarnation:
+            del self._cloud[ReplicaId(report.replica)]
+
+    # ---- what the loops see
+
+    def observed(self, now_s: float, lost_after_s: Mapping[NodeName, float]) -> Observed:
+        """`lost_after_s`: how long each node may be silent; a node that is not in it may be so for ever."""
+        return Observed(
+            nodes={name: self._seen_node(name, node, now_s, lost_after_s) for name, node in self._nodes.items()},
+            cloud={name: _seen_cloud(report) for name, report in self._cloud.items()},
+        )
+
+    def _seen_node(self, name: NodeName, node: _Node, now_s: float, lost_after_s: Mapping[NodeName, float]) -> SeenNode:
+        silent_s = self._silent_s(node, now_s)
+        phase = NodePhase.ATTACHED
+        if silent_s > 0:
+            phase = NodePhase.LOST if silent_s > lost_after_s.get(name, float("inf")) else NodePhase.UNKNOWN
+        hello, report = node.state.hello, node.state.report
+        return SeenNode(
+            node=name,
+            site=SiteName(hello.site),
+            phase=phase,
+            silent_s=silent_s,
+            capacity=Resources(hello.memory_bytes, hello.compute_millis),
+            lan_address=hello.lan_address,
+            held_revision=report.held_revision,
+            replicas={ReplicaId(r.replica): _seen_replica(r) for r in report.replicas},
+        )
+
+    def _silent_s(self, node: _Node, now_s: float) -> float:
+        """0 while its front holds it. A front that is gone says nothing of its nodes."""
+        front = self._fronts.get(node.front)
+        if front is not None and front.attached:
+            if node.state.attached:
+                return 0.0
+            return node.state.silent_ms / 1000 + now_s - node.received_s
+        return max(now_s - (front.changed_s if front else node.received_s), 1e-9)
+
+    def legs(self, now_s: float) -> list[Leg]:
+        """Of nodes and fronts. A silent node's legs stop ageing: whether to wait for it is the policy's decision."""
+        found: list[Leg] = []
+        for node in self._nodes.values():
+            elapsed_s = now_s - node.received_s if self._silent_s(node, now_s) == 0 else 0.0
+            found += [_leg(leg, elapsed_s) for leg in node.state.report.legs]
+        for front in self._fronts.values():
+            found += [_leg(leg, now_s - received_s) for leg, received_s in front.legs.values()]
+        return found
+
+    def front_regions(self) -> dict[FrontName, str]:
+        return {name: front.region for name, front in self._fronts.items()}
+
+    def holder(self, node: NodeName) -> FrontName | None:
+        """The front that holds the node now."""
+        held = self._nodes.get(node)
+        return held.front if held and held.state.attached else None
+
+    def fronts(self, now_s: float) -> list[FrontView]:
+        return [
+            FrontView(name, f.region, f.gateway_address, f.version, f.attached, now_s - f.changed_s)
+            for name, f in sorted(self._fronts.items())
+        ]
+
+    def rates(self, now_s: float) -> dict[tuple[ServiceRef, ZoneName], float]:
+        """Offered calls per second over the last window."""
+        while self._demand and now_s - self._demand[0][0] > DEMAND_WINDOW_S:
+            self._demand.popleft()
+        calls: dict[tuple[ServiceRef, ZoneName], float] = {}
+        for _, demand in self._demand:
+            key = (ServiceRef(demand.namespace, demand.service), ZoneName(demand.zone))
+            calls[key] = calls.get(key, 0.0) + demand.calls
+        return {key: count / DEMAND_WINDOW_S for key, count in calls.items()}
+
+
+def _rank(state: link_pb2.NodeState) -> tuple[int, bool]:
+    return state.hello.epoch, state.attached
+
+
+def _seen_replica(state: link_pb2.ReplicaState) -> SeenReplica:
+    phase = _PHASES.get(state.phase, ReplicaPhase.UNKNOWN)
+    return SeenReplica(ReplicaId(state.replica), state.incarnation, phase, state.reason)
+
+
+def _seen_cloud(report: link_pb2.ReplicaReport) -> SeenCloudReplica:
+    phase = _PHASES.get(report.phase, ReplicaPhase.UNKNOWN)
+    return SeenCloudReplica(
+        seen=SeenReplica(ReplicaId(report.replica), report.incarnation, phase, report.reason, report.address),
+        site=SiteName(report.region),
+        service=ServiceRef(report.namespace, report.service),
+        version=VersionRef(report.namespace, report.version),
+    )
+
+
+def _leg(leg: link_pb2.LegEstimate, elapsed_s: float) -> Leg:
+    return Leg(
+        source=leg.source,
+        target=leg.target,
+        rtt_p50_ms=leg.rtt_p50_ms,
+        rtt_p99_ms=leg.rtt_p99_ms,
+        up_bps=leg.up_bps or None,
+        down_bps=leg.down_bps or None,
+        samples=leg.samples,
+        age_s=leg.newest_age_ms / 1000 + elapsed_s,
+        method=leg.method,
+    )

@@ -1,0 +1,48 @@
+"""The running parts, as `skerry status` lists them."""
+
+from orchestrator.api.seams import Part
+from orchestrator.control.observations import Observations
+from orchestrator.control.world import World, lost_after_s
+
+
+def running_parts(world: World, observations: Observations, cloud_problem: str, now_s: float) -> tuple[Part, ...]:
+    """Fronts, nodes, replicas and legs, in that order."""
+    observed = observations.observed(now_s, lost_after_s(world))
+    parts = [
+        Part(
+            "front",
+            front.name,
+            "attached" if front.attached else "gone",
+            f"gateway {front.gateway_address}",
+            front.age_s,
+        )
+        for front in observations.fronts(now_s)
+    ]
+    if cloud_problem:
+        parts.append(Part("region", "serve", "failing", cloud_problem, 0.0))
+    for node in sorted(observed.nodes.values(), key=lambda n: n.node):
+        lan = f", LAN {node.lan_address}" if node.lan_address else ""
+        parts.append(Part("node", node.node, node.phase.value, f"site {node.site}{lan}", node.silent_s))
+        parts += [
+            Part("replica", seen.replica, seen.phase.value, seen.reason or f"node {node.node}", node.silent_s)
+            for seen in sorted(node.replicas.values(), key=lambda r: r.replica)
+        ]
+    parts += [
+        Part("replica", cloud.seen.replica, cloud.seen.phase.value, cloud.seen.reason or cloud.seen.address, 0.0)
+        for cloud in sorted(observed.cloud.values(), key=lambda c: c.seen.replica)
+    ]
+    parts += [
+        Part(
+            "leg",
+            f"{leg.source} -> {leg.target}",
+            "measured",
+            f"rtt p50 {leg.rtt_p50_ms:.1f} p99 {leg.rtt_p99_ms:.1f} ms, up {_mbps(leg.up_bps)} down {_mbps(leg.down_bps)}",
+            leg.age_s,
+        )
+        for leg in sorted(observations.legs(now_s), key=lambda leg: (leg.source, leg.target))
+    ]
+    return tuple(parts)
+
+
+def _mbps(bps: float | None) -> str:
+    return "not measured" if bps is None else f"{bps / 1e6:.1f} Mbit/s"

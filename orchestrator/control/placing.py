@@ -1,0 +1,255 @@
+"""The placement loop: snapshot, decide, settle, commit, act. A tick looks at all there is, a lost event costs one."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from orchestrator.clock import Clock
+from orchestrator.control.board import Board, Published
+from orchestrator.control.codec import decision_from, stored_decision
+from orchestrator.control.observations import Observations
+from orchestrator.control.publishing import assignment, assignment_spec, route_table
+from orchestrator.control.seams import Cloud, Store
+from orchestrator.control.snapshots import Taken, take_snapshot
+from orchestrator.control.statuses import problem_statuses, service_statuses, version_failures
+from orchestrator.control.world import ASSIGNMENT, World, lost_after_s, read_world
+from orchestrator.errors import CloudUnavailable, Conflict
+from orchestrator.model.claims import Claim
+from orchestrator.model.ids import DecisionId, NodeName
+from orchestrator.model.phases import ClaimPhase
+from orchestrator.model.running import CloudReplicas
+from orchestrator.model.snapshot import Decision, PlacementSettings, Snapshot
+from orchestrator.model.stored import Batch, Key, Lease, Owner, Put, StoredDecision
+from orchestrator.placement import place
+from orchestrator.reconcile.assignments import AssignedReplica, assignments
+from orchestrator.reconcile.causes import causes, plan_key
+from orchestrator.reconcile.cloud import cloud_replicas
+from orchestrator.reconcile.observed import Observed
+from orchestrator.reconcile.replicas import diff
+from orchestrator.reconcile.routes import ServiceRoutes, service_routes
+from orchestrator.reconcile.settling import Proposal, settle
+from orchestrator.reconcile.wants import wants
+
+log = logging.getLogger(__name__)
+
+SEED = 0
+# A restarted judge waits for the fronts to report before it calls any node silent.
+GRACE_S = 10.0
+# Long enough that one slow probe moves nothing, short enough that callers of a slow site do not wait.
+SETTLE_S = 1.5
+
+
+@dataclass(slots=True)
+class Current:
+    """The decision in force, and what it was made of."""
+
+    id: DecisionId
+    decision: Decision
+    made_s: float
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What the last tick saw, for `explain`: fresher measurements than the stored decision's."""
+
+    snapshot: Snapshot
+    decision: Decision
+    at_s: float
+
+
+class PlacementLoop:
+    """Runs under the leader's epoch; everything it knows is read anew at each tick."""
+
+    def __init__(
+        self,
+        store: Store,
+        cloud: Cloud,
+        observations: Observations,
+        board: Board,
+        clock: Clock,
+        region: str,
+        ids: Iterator[str],
+        settings: PlacementSettings | None = None,
+    ) -> None:
+        self._store, self._cloud, self._observations = store, cloud, observations
+        self._board, self._clock, self._region, self._ids = board, clock, region, ids
+        self._settings = settings or PlacementSettings()
+        self._epoch = 0
+        self._since_s = 0.0
+        self._pending: Proposal | None = None
+        self._routes_key: object = None
+        self._routes_count = 0
+        self._deploying: asyncio.Task[None] | None = None
+        self._deployed: list[CloudReplicas] | None = None
+        self._cloud_problem = ""
+        self.current: Current | None = None
+        self.judgement: Judgement | None = None
+
+    @property
+    def cloud_problem(self) -> str:
+        """Why the region's Serve could not be brought to what is wanted; empty when it could."""
+        return self._cloud_problem
+
+    async def tick(self, lease: Lease) -> None:
+        """One round. Raises Unavailable when the store does not answer; a stale write is left to the next tick."""
+        now_s = self._clock.now_s()
+        if lease.epoch != self._epoch:
+            await self._begin(lease, now_s)
+        world = await asyncio.to_thread(read_world, self._store)
+        observed = self._observations.observed(now_s, lost_after_s(world))
+        if now_s - self._since_s < GRACE_S and _unreported(world, observed):
+            return
+        taken = take_snapshot(world, self._observations, observed, self._region, now_s)
+        decision = await asyncio.to_thread(place, taken.snapshot, self._settings, SEED)
+        self.judgement = Judgement(taken.snapshot, decision, now_s)
+        fresh = self._adopt(taken, decision, lease, now_s)
+        try:
+            await self._commit(world, taken, observed, fresh, lease)
+        except Conflict as err:
+            # Somebody wrote first, or a claim no longer fits: look again with the next tick.
+            log.warning("commit refused", extra={"reason": str(err), "epoch": lease.epoch})
+            if fresh is not None:
+                self.current = None
+
+    async def _begin(self, lease: Lease, now_s: float) -> None:
+        self._epoch, self._since_s, self._routes_count, self._routes_key = lease.epoch, now_s, 0, None
+        stored = await asyncio.to_thread(self._store.latest_decision)
+        if stored is not None:
+            self.current = Current(stored.id, decision_from(stored.decision_json), now_s)
+
+    def _adopt(self, taken: Taken, decision: Decision, lease: Lease, now_s: float) -> StoredDecision | None:
+        """The new decision to store, if `decision` is to be carried out now; damped by settling."""
+        decision = self._carried(decision, taken)
+        running = plan_key(self.current.decision) if self.current else None
+        urgent = self.current is None or taken.urgent(self.current.decision)
+        commit_now, self._pending = settle(
+            running, plan_key(decision), self._pending, now_s, 0.0 if urgent else SETTLE_S
+        )
+        if not commit_now:
+            return None
+        stored = stored_decision(taken.snapshot, decision, lease.epoch, self._clock.wall_s())
+        before = {s.service: s for s in self.current.decision.services} if self.current else {}
+        changes = tuple(
+            f"{service.service}: {sentence}"
+            for service in decision.services
+            for sentence in causes(before.get(service.service), service)
+        )
+        self.current = Current(stored.id, decision, now_s, changes)
+        log.info(
+            "decision made",
+            extra={"decision": stored.id, "epoch": lease.epoch, "changes": "; ".join(changes) or "none"},
+        )
+        return stored
+
+    def _carried(self, decision: Decision, taken: Taken) -> Decision:
+        """With the running part of each service that cannot be judged now: it goes on as it is."""
+        if self.current is None or not taken.problems:
+            return decision
+        carried = tuple(s for s in self.current.decision.services if s.service in taken.problems)
+        return replace(decision, services=(*decision.services, *carried))
+
+    async def _commit(
+        self, world: World, taken: Taken, observed: Observed, fresh: StoredDecision | None, lease: Lease
+    ) -> None:
+        if self.current is None:
+            return
+        # Claims outlive the process, so their times are on the wall clock.
+        wall_s = self._clock.wall_s()
+        sites = {s.name: s for s in taken.snapshot.sites}
+        changed = diff(
+            wants(self.current.decision, taken.snapshot.services, world.claims),
+            world.claims,
+            observed,
+            sites,
+            decision=self.current.id,
+            epoch=lease.epoch,
+            now_s=wall_s,
+            ids=self._ids,
+        )
+        claims = _after(world.claims, changed)
+        assigned = assignments(_nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s)
+        routes = [service_routes(s, self.current.id, claims, observed) for s in self.current.decision.services]
+        puts = [_assignment_put(node, replicas) for node, replicas in sorted(assigned.items())]
+        puts += service_statuses(self.current, routes, claims, observed, world)
+        puts += problem_statuses(taken.problems, world)
+        puts += version_failures(world, claims, observed)
+        written = await asyncio.to_thread(
+            self._store.commit,
+            Batch(
+                writes=tuple(puts),
+                claims=tuple(changed),
+                capacities={name: site.capacity for name, site in sites.items()},
+                decision=fresh,
+                epoch=lease.epoch,
+            ),
+        )
+        revisions = {NodeName(o.key.name): o.generation for o in written if o.key.kind == ASSIGNMENT}
+        await self._publish(lease, routes, assigned, revisions, taken)
+        self._act(claims, wall_s)
+
+    async def _publish(
+        self,
+        lease: Lease,
+        routes: list[ServiceRoutes],
+        assigned: dict[NodeName, tuple[AssignedReplica, ...]],
+        revisions: dict[NodeName, int],
+        taken: Taken,
+    ) -> None:
+        # Predictions move with every sample; they alone are no reason to send the table again.
+        key = [_without_predictions(r) for r in routes]
+        if key != self._routes_key:
+            self._routes_key, self._routes_count = key, self._routes_count + 1
+        before = self._board.published
+        revision = lease.epoch << 32 | self._routes_count
+        table = before.routes if before.routes.revision == revision else route_table(revision, routes)
+        published = Published(
+            epoch=lease.epoch,
+            routes=table,
+            assignments={n: assignment(revisions[n], replicas) for n, replicas in assigned.items()},
+            sites=frozenset(taken.declared_sites),
+        )
+        if published != before:
+            await self._board.publish(published)
+
+    def _act(self, claims: list[Claim], now_s: float) -> None:
+        """Bring Serve to the ledger, one deployment at a time; a failed one is tried again at the next tick."""
+        if self._deploying is not None and not self._deploying.done():
+            return
+        wanted = cloud_replicas(claims, now_s)
+        if wanted != self._deployed:
+            self._deploying = asyncio.create_task(self._deploy(wanted))
+
+    async def _deploy(self, wanted: list[CloudReplicas]) -> None:
+        try:
+            await self._cloud.deploy(wanted)
+        except CloudUnavailable as err:
+            self._cloud_problem = str(err)
+            log.warning("deployment failed", extra={"reason": str(err)})
+            return
+        self._cloud_problem, self._deployed = "", wanted
+
+
+def _unreported(world: World, observed: Observed) -> bool:
+    return any(claim.node is not None and claim.node not in observed.nodes for claim in world.claims)
+
+
+def _after(claims: tuple[Claim, ...], changed: list[Claim]) -> list[Claim]:
+    """The ledger as it will be once `changed` is written."""
+    merged = {c.id: c for c in claims} | {c.id: c for c in changed}
+    return [c for c in merged.values() if c.phase is not ClaimPhase.RELEASED]
+
+
+def _nodes(world: World, observed: Observed) -> set[NodeName]:
+    """All that were ever assigned anything, and all that are seen."""
+    return {NodeName(o.key.name) for o in world.of(ASSIGNMENT)} | set(observed.nodes)
+
+
+def _assignment_put(node: NodeName, replicas: tuple[AssignedReplica, ...]) -> Put:
+    return Put(Key(ASSIGNMENT, "", node), Owner.CONTROL, None, spec=assignment_spec(replicas))
+
+
+def _without_predictions(routes: ServiceRoutes) -> ServiceRoutes:
+    zones = {zone: tuple(replace(r, predicted_ms=0.0) for r in found) for zone, found in routes.zones.items()}
+    return replace(routes, zones=zones)

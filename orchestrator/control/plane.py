@@ -1,0 +1,253 @@
+"""What operators ask of the control plane; implements the api room's seam over the store and the loops."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.api.seams import Applied, Explanation, Progress, PushedModel, Status
+from orchestrator.clock import Clock
+from orchestrator.control.codec import to_json
+from orchestrator.control.inspecting import inspect_model
+from orchestrator.control.jobs import TrainingLoop, job_name, phase_of
+from orchestrator.control.leader import Leader
+from orchestrator.control.observations import Observations
+from orchestrator.control.parts import running_parts
+from orchestrator.control.placing import PlacementLoop
+from orchestrator.control.registering import pushed_version
+from orchestrator.control.seams import Store
+from orchestrator.control.snapshots import take_snapshot
+from orchestrator.control.statuses import placed_reason
+from orchestrator.control.world import ASSIGNMENT, World, lost_after_s, read_world
+from orchestrator.errors import Conflict, InvalidRequest, NotFound
+from orchestrator.model.ids import JobRef, ServiceRef, SiteName
+from orchestrator.model.snapshot import PlacementSettings, Snapshot
+from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, StoredObject
+from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate
+from orchestrator.placement import place
+from workers.artifacts.library import ArtifactLibrary
+
+VERSION = "0.1.0"
+POLL_S = 0.2
+MAX_MODEL_BYTES = 8 << 30
+WARN_ON = frozenset({"Site", "Zone", "ModelService", "PlacementPolicy"})
+
+
+@dataclass(slots=True)
+class Plane:
+    """One object per control process; everything durable is in the store."""
+
+    store: Store
+    library: ArtifactLibrary
+    observations: Observations
+    placing: PlacementLoop
+    training: TrainingLoop
+    leader: Leader
+    clock: Clock
+    region: str
+    incoming: Path  # models that are being pushed
+
+    async def apply(self, documents: Sequence[dict[str, Json]], owner: Owner, dry_run: bool) -> list[Applied]:
+        """All documents in one transaction. A dry run checks all but races with other writers."""
+        forms = [validate(document) for document in documents]
+        world = await asyncio.to_thread(read_world, self.store)
+        puts = [_put_of(form, owner, world) for form in forms]
+        before = {put.key: world.objects.get(put.key.kind, {}).get(put.key) for put in puts}
+        if dry_run:
+            written = [_as_written(put, before[put.key]) for put in puts]
+        else:
+            written = await asyncio.to_thread(self.store.commit, Batch(writes=tuple(puts)))
+        warnings = await asyncio.to_thread(self._warnings, world, written)
+        return [
+            Applied(stored, _action(before[stored.key], stored), tuple(warnings.get(stored.key, ())))
+            for stored in written
+        ]
+
+    def _warnings(self, world: World, written: Sequence[StoredObject]) -> dict[Key, list[str]]:
+        """What a service of this batch would lack if it were placed now."""
+        if not any(stored.key.kind in WARN_ON for stored in written):
+            return {}
+        objects = {kind: dict(found) for kind, found in world.objects.items()}
+        for stored in written:
+            objects.setdefault(stored.key.kind, {})[stored.key] = stored
+        now_s = self.clock.now_s()
+        after = World(objects, world.claims)
+        observed = self.observations.observed(now_s, lost_after_s(after))
+        taken = take_snapshot(after, self.observations, observed, self.region, now_s)
+        decision = place(taken.snapshot, PlacementSettings(), 0)
+        warnings = {
+            Key("ModelService", d.service.namespace, d.service.name): [placed_reason(d)[1]]
+            for d in decision.services
+            if d.unserved
+        }
+        for service, problem in taken.problems.items():
+            warnings[Key("ModelService", service.namespace, service.name)] = [problem]
+        return warnings
+
+    async def get(self, key: Key) -> StoredObject:
+        return await asyncio.to_thread(self.store.get, key)
+
+    async def list_objects(self, kind: str, namespace: str | None) -> tuple[list[StoredObject], int]:
+        found, sequence = await asyncio.to_thread(self.store.list_objects, kind, namespace)
+        return [stored for stored in found if kind or stored.key.kind != ASSIGNMENT], sequence
+
+    async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject:
+        batch = Batch(writes=(Delete(key, owner, revision),))
+        return (await asyncio.to_thread(self.store.commit, batch))[0]
+
+    async def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]:
+        """Changes as they are committed, in order, without end."""
+        while True:
+            changes = await asyncio.to_thread(self.store.changes, after_sequence)
+            for change in changes:
+                after_sequence = change.sequence
+                key = change.object.key
+                if (key.kind == kind or not kind) and namespace in (None, key.namespace):
+                    yield change
+            if not changes:
+                await asyncio.sleep(POLL_S)
+
+    async def explain(self, service: ServiceRef, site: SiteName | None) -> Explanation:
+        """The service's part of the decision in force, with the last tick's measurements."""
+        await self.get(Key("ModelService", service.namespace, service.name))
+        current, judgement = self.placing.current, self.placing.judgement
+        if current is None or judgement is None:
+            raise NotFound(
+                f"no decision is made yet for {service}: its sites and fronts are still reporting; ask again"
+            )
+        decided = next((s for s in judgement.decision.services if s.service == service), None)
+        if decided is None:
+            raise NotFound(f"{service} cannot be judged: see `skerry describe service {service.name}` for the reason")
+        if site is not None:
+            decided = replace(
+                decided,
+                chosen=tuple(c for c in decided.chosen if c.site == site),
+                shares=tuple(s for s in decided.shares if s.site == site),
+                refused=tuple(r for r in decided.refused if r.site == site),
+            )
+        age_s = self.clock.now_s() - judgement.at_s
+        return Explanation(current.id, to_json(decided), to_json(_about(judgement.snapshot, service)), age_s)
+
+    async def status(self) -> Status:
+        world = await asyncio.to_thread(read_world, self.store)
+        _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)
+        lease, current = self.leader.lease, self.placing.current
+        return Status(
+            version=VERSION,
+            epoch=lease.epoch if lease else 0,
+            leader=lease.holder if lease else "",
+            decision=current.id if current else "",
+            sequence=sequence,
+            parts=running_parts(world, self.observations, self.placing.cloud_problem, self.clock.now_s()),
+        )
+
+    async def train(self, document: dict[str, Json], owner: Owner) -> AsyncIterator[Progress]:
+        """Create the job and follow it to its end; the last progress carries the object."""
+        applied = (await self.apply([document], owner, dry_run=False))[0]
+        key = applied.object.key
+        if key.kind != "TrainingJob":
+            raise InvalidRequest("kind", key.kind, "give a TrainingJob; use apply for other kinds")
+        job = JobRef(key.namespace, key.name)
+        while True:
+            stored = await self.get(key)
+            phase, seen = phase_of(stored), self.training.progress.get(job)
+            ended = phase.ended
+            yield Progress(
+                job=str(job),
+                phase=phase.value,
+                step=seen.step if seen else 0,
+                steps=seen.steps if seen else 0,
+                message=str(stored.status.get("message", "")) if ended or not seen else seen.message,
+                metrics=dict(seen.metrics) if seen else {},
+                object=stored if ended else None,
+            )
+            if ended:
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def logs(self, key: Key, follow: bool) -> AsyncIterator[str]:
+        """Of a training job: its cluster's lines, to the end of the job if followed."""
+        if key.kind != "TrainingJob":
+            raise InvalidRequest("kind", key.kind, "only a TrainingJob has logs here; use describe for others")
+        offset = 0
+        while True:
+            ended = phase_of(await self.get(key)).ended
+            lines, offset = await self.training.trainer.logs(job_name(key), offset)
+            for line in lines:
+                yield line
+            if not lines and (ended or not follow):
+                return
+            if not lines:
+                await asyncio.sleep(POLL_S)
+
+    async def push(self, model: PushedModel, data: AsyncIterator[bytes]) -> StoredObject:
+        """Receive, check against the digest, load it once elsewhere, then register. Nothing is kept of a bad one."""
+        self.incoming.mkdir(parents=True, exist_ok=True)
+        path = self.incoming / secrets.token_hex(8)
+        try:
+            await _receive(path, model, data)
+            description, measured = await asyncio.to_thread(inspect_model, path, model.format)
+            versions, _ = await self.list_objects("ModelVersion", model.namespace)
+            put = pushed_version(model, description, versions, measured)
+            for stored in versions:
+                if stored.key == put.key:
+                    return stored
+            await asyncio.to_thread(self.library.add, path)
+            return (await asyncio.to_thread(self.store.commit, Batch(writes=(put,))))[0]
+        finally:
+            path.unlink(missing_ok=True)
+
+
+async def _receive(path: Path, model: PushedModel, data: AsyncIterator[bytes]) -> None:
+    if not 0 < model.size_bytes <= MAX_MODEL_BYTES:
+        raise InvalidRequest("size_bytes", model.size_bytes, f"give 1 to {MAX_MODEL_BYTES} bytes")
+    digest, received = hashlib.sha256(), 0
+    with path.open("wb") as output:
+        async for block in data:
+            received += len(block)
+            if received > model.size_bytes:
+                raise InvalidRequest("size_bytes", model.size_bytes, f"{received} bytes came already: push again")
+            digest.update(block)
+            await asyncio.to_thread(output.write, block)
+    found = f"sha256:{digest.hexdigest()}"
+    if (received, found) != (model.size_bytes, model.digest):
+        remedy = f"{received} bytes with {found} came: the transfer was cut or the file changed; push again"
+        raise InvalidRequest("digest", model.digest, remedy)
+
+
+def _put_of(form: Form, owner: Owner, world: World) -> Put:
+    key, spec = key_of(form), spec_of(form)
+    existing = world.objects.get(key.kind, {}).get(key)
+    if existing is not None and KINDS[key.kind].immutable and dict(existing.spec) != dict(spec):
+        raise Conflict(f"{key} is immutable and exists with another spec: give it another name, or delete it first")
+    return Put(key, owner, revision_of(form), spec=spec, labels=labels_of(form))
+
+
+def _as_written(put: Put, existing: StoredObject | None) -> StoredObject:
+    """What a dry run shows for a write that does not take place."""
+    if existing is None:
+        return StoredObject(put.key, "", 0, 0, put.owner, put.labels or {}, put.spec or {}, {}, 0.0)
+    return replace(existing, spec=put.spec or {}, labels=put.labels or {}, owner=put.owner)
+
+
+def _action(before: StoredObject | None, after: StoredObject) -> str:
+    if before is None:
+        return "created"
+    same = json.dumps([dict(before.spec), dict(before.labels)], sort_keys=True) == json.dumps(
+        [dict(after.spec), dict(after.labels)], sort_keys=True
+    )
+    return "unchanged" if same else "configured"
+
+
+def _about(snapshot: Snapshot, service: ServiceRef) -> Snapshot:
+    """The part of a snapshot that one service's decision was made on."""
+    spec = next(s for s in snapshot.services if s.ref == service)
+    zones = {demand.zone for demand in spec.demands}
+    return replace(
+        snapshot,
+        services=(spec,),
+        paths=tuple(path for path in snapshot.paths if path.zone in zones),
+    )

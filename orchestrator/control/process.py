@@ -1,0 +1,96 @@
+"""The control plane as one asyncio program: its loops and its server. Serve wraps it; tests run it without Ray."""
+
+import asyncio
+import itertools
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+
+from orchestrator.api.servicer import serve_control
+from orchestrator.clock import Clock, SystemClock
+from orchestrator.cloud.serve import EmbeddedServe, ReplicaHome
+from orchestrator.cloud.trainer import EmbeddedRayTrainer
+from orchestrator.control.board import Board
+from orchestrator.control.jobs import TrainingLoop
+from orchestrator.control.leader import Leader
+from orchestrator.control.links import FrontLinkServicer, ReplicaLinkServicer
+from orchestrator.control.observations import Observations
+from orchestrator.control.placing import PlacementLoop
+from orchestrator.control.plane import Plane
+from orchestrator.control.seams import Cloud, Store, Trainer
+from orchestrator.errors import OrchestratorError
+from orchestrator.model.ids import SiteName
+from orchestrator.settings import Settings
+from orchestrator.store import open_store
+from protos.link.v1 import link_pb2_grpc
+from workers.artifacts.library import ArtifactLibrary
+from workers.probe.servicer import ProbeServicer
+
+log = logging.getLogger(__name__)
+
+
+def replica_suffixes() -> Iterator[str]:
+    """Unique over restarts: a replica's id is never used again."""
+    boot = secrets.token_hex(3)
+    return (f"{boot}-{n}" for n in itertools.count())
+
+
+async def run_control(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
+    """The embedded form: Serve and the trainer of the Ray that this process is connected to. Until cancelled."""
+    home = ReplicaHome(
+        region=settings.region,
+        control_address=settings.control_address,
+        artifacts_url=settings.artifacts,
+        cache_dir=str(settings.state_dir / "cache"),
+    )
+    await run_plane(
+        settings, await asyncio.to_thread(open_store, settings.store), EmbeddedServe(home), EmbeddedRayTrainer(),
+        SystemClock(), on_ready,
+    )  # fmt: skip
+
+
+async def run_plane(
+    settings: Settings, store: Store, cloud: Cloud, trainer: Trainer, clock: Clock, on_ready: Callable[[], None]
+) -> None:
+    """Serve the control API and the links, and run the loops while this process leads."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    observations, board = Observations(), Board()
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    leader = Leader(store, holder, settings.lease_ttl_s, clock)
+    library = await asyncio.to_thread(ArtifactLibrary, settings.artifacts)
+    placing = PlacementLoop(store, cloud, observations, board, clock, settings.region, replica_suffixes())
+    training = TrainingLoop(store, trainer, library, clock, SiteName(settings.region), settings.state_dir / "jobs")
+    plane = Plane(
+        store, library, observations, placing, training, leader, clock, settings.region, settings.state_dir / "incoming"
+    )
+    server = await serve_control(
+        plane,
+        settings.control_address,
+        [
+            lambda s: link_pb2_grpc.add_FrontLinkServicer_to_server(FrontLinkServicer(observations, board, clock), s),
+            lambda s: link_pb2_grpc.add_ReplicaLinkServicer_to_server(ReplicaLinkServicer(observations), s),
+            lambda s: link_pb2_grpc.add_ProbeServicer_to_server(ProbeServicer(), s),
+        ],
+    )
+    on_ready()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_lead(leader, settings.tick_s, (placing.tick, training.tick)))
+    finally:
+        await server.stop(1.0)
+        await leader.release()
+
+
+async def _lead(leader: Leader, tick_s: float, ticks: tuple[Callable[..., object], ...]) -> None:
+    """Tick while this process leads. An answer that can change by waiting is waited for; a bug ends the process."""
+    while True:
+        try:
+            lease = await leader.hold()
+            if lease is not None:
+                for tick in ticks:
+                    await tick(lease)  # type: ignore[misc]
+        except OrchestratorError as err:
+            log.warning("tick failed", extra={"reason": str(err)})
+        await asyncio.sleep(tick_s)

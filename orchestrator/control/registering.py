@@ -1,0 +1,107 @@
+"""From a finished job, or a pushed file, to a registered version: artifacts first, then the object that names them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.api.seams import PushedModel
+from orchestrator.model.stored import Json, JsonObject, Key, Owner, Put, StoredObject
+from orchestrator.objects import spec_of, validate
+from orchestrator.objects.kinds import API_VERSION
+from workers.artifacts.library import ArtifactLibrary
+from workers.inference.describe import ModelDescription
+
+MIB = 1 << 20
+SERVER_MIB = 16  # what the inference server needs besides the model: threads, buffers of calls under way
+CORES = 0.25  # of a small model; a core then holds four
+
+
+def trained_version(job: StoredObject, result: JsonObject, folder: Path, library: ArtifactLibrary) -> Put:
+    """Store the variants of a job's result and name them in a new version, called after the job.
+
+    Raises InvalidRequest for a result that makes no version: the trainer and the objects disagree, which is a bug.
+    """
+    found = result["variants"]
+    variants = [v for v in found if isinstance(v, dict)] if isinstance(found, list) else []
+    for variant in variants:
+        library.add(folder / str(variant["path"]))
+    spec: dict[str, Json] = {
+        "model": job.spec["model"],
+        "source": {"kind": "trained", "job": job.key.name},
+        "variants": [_trained_variant(v) for v in variants],
+    }
+    return _version_put(job.key.namespace, f"{job.spec['model']}-{job.key.name}", spec, Owner.CONTROL)
+
+
+def _trained_variant(variant: Mapping[str, Json]) -> Json:
+    return {
+        "variant": variant["variant"],
+        "artifact": {"digest": variant["digest"], "size_bytes": variant["size_bytes"], "format": "tflite"},
+        "memory_mib": SERVER_MIB + math.ceil(int(str(variant["memory_bytes"])) / MIB),
+        "cores": CORES,
+        "accuracy": variant["accuracy"],
+        "latency": {"p50_ms": variant["p50_ms"], "p99_ms": variant["p99_ms"]},
+    }
+
+
+def pushed_version(
+    model: PushedModel, description: ModelDescription, existing: Sequence[StoredObject], measured: Mapping[str, float]
+) -> Put:
+    """A version for a model made elsewhere. The same bytes again name the version that has them.
+
+    `measured`: p50_ms and p99_ms of a call on this machine.
+    """
+    spec: dict[str, Json] = {
+        "model": model.name,
+        "source": {"kind": "pushed"},
+        "variants": [
+            {
+                "variant": "savedmodel" if model.format == "savedmodel.tar" else _litert_variant(description),
+                "artifact": {"digest": model.digest, "size_bytes": model.size_bytes, "format": model.format},
+                "memory_mib": SERVER_MIB + math.ceil(3 * model.size_bytes / MIB),
+                "cores": CORES,
+                "latency": {"p50_ms": measured["p50_ms"], "p99_ms": measured["p99_ms"]},
+                "inputs": [_tensor(t.name, t.datatype, t.shape) for t in description.inputs],
+                "outputs": [_tensor(t.name, t.datatype, t.shape) for t in description.outputs],
+                **({"accuracy": model.accuracy} if model.accuracy is not None else {}),
+            }
+        ],
+    }
+    same = [v for v in existing if v.spec.get("model") == model.name and model.digest in _digests(v)]
+    name = same[0].key.name if same else f"{model.name}-{model.digest.removeprefix('sha256:')[:12]}"
+    return _version_put(model.namespace, name, spec, model.owner)
+
+
+def _litert_variant(description: ModelDescription) -> str:
+    quantised = any(t.datatype in ("INT8", "UINT8") for t in description.inputs)
+    return "litert-int8" if quantised else "litert-fp32"
+
+
+def _tensor(name: str, datatype: str, shape: Sequence[int]) -> Json:
+    return {"name": name, "datatype": datatype, "shape": list(shape)}
+
+
+def _digests(version: StoredObject) -> set[str]:
+    variants = version.spec.get("variants")
+    return {
+        str(v["artifact"]["digest"])
+        for v in (variants if isinstance(variants, list) else [])
+        if isinstance(v, dict) and isinstance(v.get("artifact"), dict)
+    }
+
+
+def _version_put(namespace: str, name: str, spec: dict[str, Json], owner: Owner) -> Put:
+    document: dict[str, Json] = {
+        "apiVersion": API_VERSION,
+        "kind": "ModelVersion",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+    checked = validate(document)
+    return Put(
+        Key("ModelVersion", namespace, name),
+        owner,
+        None,
+        spec=spec_of(checked),
+        status={"phase": "Ready", "conditions": []},
+    )

@@ -1,0 +1,127 @@
+"""The snapshot that a decision is made on: what the store says, and what the links measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.control.observations import Observations
+from orchestrator.control.world import World
+from orchestrator.errors import InvalidRequest
+from orchestrator.model.claims import ReplicaHold
+from orchestrator.model.ids import ServiceRef, SiteName, ZoneName
+from orchestrator.model.phases import ClaimPhase, NodePhase
+from orchestrator.model.snapshot import Decision, Snapshot
+from orchestrator.model.specs import NodeSpec, ServiceSpec, SiteSpec
+from orchestrator.model.stored import StoredObject
+from orchestrator.objects.translate import policy_of, service_spec, site_spec, version_of, version_spec, zone_spec
+from orchestrator.placement.paths import compose
+from orchestrator.reconcile.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A snapshot and what acting on its decision needs besides."""
+
+    snapshot: Snapshot
+    artifact_sizes: Mapping[str, int]  # bytes by digest
+    valid_offline_s: Mapping[ServiceRef, float]
+    declared_sites: frozenset[SiteName]
+    problems: Mapping[ServiceRef, str]  # services that cannot even be considered, and why
+
+    def urgent(self, running: Decision) -> bool:
+        """Whether waiting would be wrong: operators changed what is wanted, or a site with replicas is gone."""
+        wanted = {(s.ref, s.version.ref, s.policy.name) for s in self.snapshot.services}
+        decided = {(s.service, s.version, s.policy) for s in running.services if s.service not in self.problems}
+        if wanted != decided:
+            return True
+        reachable = {s.name for s in self.snapshot.sites if s.reachable}
+        return any(c.site not in reachable for s in running.services for c in s.chosen)
+
+
+def take_snapshot(world: World, observations: Observations, observed: Observed, region: str, now_s: float) -> Taken:
+    """Of everything declared and measured at `now_s`. An object that cannot be read is left out, with its reason."""
+    sites = _sites(world, observed, region)
+    legs = observations.legs(now_s)
+    zones = [zone_spec(z) for z in world.of("Zone")]
+    services, problems = _services(world, observations.rates(now_s))
+    return Taken(
+        snapshot=Snapshot(
+            sites=sites,
+            services=services,
+            paths=compose(zones, sites, legs, observations.front_regions()),
+            claims=world.claims,
+        ),
+        artifact_sizes=_artifact_sizes(world),
+        valid_offline_s={s.ref: s.policy.valid_offline_s for s in services},
+        declared_sites=frozenset(s.name for s in sites),
+        problems=problems,
+    )
+
+
+def _sites(world: World, observed: Observed, region: str) -> tuple[SiteSpec, ...]:
+    found: list[SiteSpec] = []
+    for stored in sorted(world.of("Site"), key=lambda s: s.key):
+        name = SiteName(stored.key.name)
+        # A silent node still counts: it is not dead until its services' policies say so.
+        nodes = [
+            NodeSpec(node.node, node.capacity)
+            for node in observed.nodes.values()
+            if node.site == name and node.phase is not NodePhase.LOST
+        ]
+        is_region = stored.spec.get("kind") == "region"
+        # The embedded plane runs inside its one region; another region's Ray is not ours to reach yet.
+        reachable = name == region if is_region else bool(nodes)
+        found.append(site_spec(stored, nodes, reachable))
+    return tuple(found)
+
+
+def _services(
+    world: World, rates: Mapping[tuple[ServiceRef, ZoneName], float]
+) -> tuple[tuple[ServiceSpec, ...], dict[ServiceRef, str]]:
+    found: list[ServiceSpec] = []
+    problems: dict[ServiceRef, str] = {}
+    for stored in sorted(world.of("ModelService"), key=lambda s: s.key):
+        ref = ServiceRef(stored.key.namespace, stored.key.name)
+        version = _usable_version(world, stored, ref)
+        policy = policy_of(stored, world.of("PlacementPolicy"))
+        if version is None or policy is None:
+            missing = f"policy {stored.spec.get('policy')}" if policy is None else _wanted_version(stored)
+            problems[ref] = f"{missing} does not exist or has failed: apply it, or change the service's spec"
+            continue
+        measured = {zone: rate for (service, zone), rate in rates.items() if service == ref}
+        try:
+            found.append(service_spec(stored, version, policy, world.of("Site"), measured))
+        except InvalidRequest as err:
+            problems[ref] = str(err)
+    return tuple(found), problems
+
+
+def _wanted_version(service: StoredObject) -> str:
+    if service.spec.get("version"):
+        return f"version {service.spec['version']}"
+    return f"a version of model {service.spec.get('model')}"
+
+
+def _usable_version(world: World, service: StoredObject, ref: ServiceRef) -> StoredObject | None:
+    """The wanted version; while that has failed to load, the one that runs."""
+    wanted = version_of(service, world.of("ModelVersion"))
+    if wanted is not None and wanted.status.get("phase") != "Failed":
+        return wanted
+    running = {
+        claim.hold.version
+        for claim in world.claims
+        if isinstance(claim.hold, ReplicaHold) and claim.hold.service == ref and claim.phase is ClaimPhase.BOUND
+    }
+    for version in sorted(running, reverse=True):
+        stored = world.find("ModelVersion", version.namespace, version.name)
+        if stored is not None and stored.status.get("phase") != "Failed":
+            return stored
+    return None
+
+
+def _artifact_sizes(world: World) -> dict[str, int]:
+    """Of all versions: one that no service wants any more may still run."""
+    return {
+        variant.digest: variant.size_bytes
+        for stored in world.of("ModelVersion")
+        for variant in version_spec(stored).variants
+    }

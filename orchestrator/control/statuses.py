@@ -1,0 +1,155 @@
+"""What operators read in `status`: written only when it changes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from orchestrator.control.world import World
+from orchestrator.model.claims import Claim, ReplicaHold
+from orchestrator.model.ids import DecisionId, ServiceRef
+from orchestrator.model.phases import ReplicaPhase
+from orchestrator.model.snapshot import Decision, ServiceDecision
+from orchestrator.model.stored import Json, Key, Put
+from orchestrator.reconcile.observed import Observed, SeenReplica
+from orchestrator.reconcile.replicas import replica_phase
+from orchestrator.reconcile.routes import ServiceRoutes
+
+
+class DecisionInForce(Protocol):
+    @property
+    def id(self) -> DecisionId: ...
+    @property
+    def decision(self) -> Decision: ...
+    @property
+    def changes(self) -> tuple[str, ...]: ...
+
+
+def condition(type: str, status: bool, reason: str, message: str) -> Json:
+    return {"type": type, "status": "True" if status else "False", "reason": reason, "message": message}
+
+
+def service_statuses(
+    current: DecisionInForce,
+    routes: Sequence[ServiceRoutes],
+    claims: Sequence[Claim],
+    observed: Observed,
+    world: World,
+) -> list[Put]:
+    """The status of each service that still exists; the store leaves an unchanged one alone."""
+    puts: list[Put] = []
+    for decided, service in zip(current.decision.services, routes, strict=True):
+        key = Key("ModelService", decided.service.namespace, decided.service.name)
+        stored = world.objects.get("ModelService", {}).get(key)
+        if stored is not None:
+            status = _service_status(current, decided, service, claims, observed, stored.status)
+            puts.append(Put(key, stored.owner, None, status=status))
+    return puts
+
+
+def _service_status(
+    current: DecisionInForce,
+    decided: ServiceDecision,
+    routes: ServiceRoutes,
+    claims: Sequence[Claim],
+    observed: Observed,
+    before: Mapping[str, Json],
+) -> dict[str, Json]:
+    mine = [c for c in claims if isinstance(c.hold, ReplicaHold) and c.hold.service == decided.service]
+    wanted = sum(c.replicas for c in decided.chosen)
+    ready = sum(replica_phase(c, observed) is ReplicaPhase.READY for c in mine)
+    causes: list[Json] = [c.split(": ", 1)[1] for c in current.changes if c.startswith(f"{decided.service}: ")]
+    return {
+        "phase": _phase(decided, ready, wanted, bool(mine)),
+        "version": decided.version.name,
+        "decision": current.id,
+        "causes": causes if before.get("decision") != current.id or not before.get("causes") else before["causes"],
+        "replicas": [_replica_status(c, observed) for c in sorted(mine, key=lambda c: c.id)],
+        "conditions": [
+            condition("Ready", 0 < wanted <= ready, *_ready_reason(ready, wanted, routes)),
+            condition("Placed", not decided.unserved, *placed_reason(decided)),
+        ],
+    }
+
+
+def problem_statuses(problems: Mapping[ServiceRef, str], world: World) -> list[Put]:
+    """Of services that cannot be judged: what runs of them goes on, the reason is told."""
+    puts: list[Put] = []
+    for service, reason in sorted(problems.items()):
+        key = Key("ModelService", service.namespace, service.name)
+        stored = world.objects["ModelService"][key]
+        if not stored.status.get("replicas"):
+            status: dict[str, Json] = {
+                "phase": "Unplaceable",
+                "conditions": [
+                    condition("Ready", False, "CannotBeJudged", reason),
+                    condition("Placed", False, "CannotBeJudged", reason),
+                ],
+            }
+            puts.append(Put(key, stored.owner, None, status=status))
+    return puts
+
+
+def _phase(decided: ServiceDecision, ready: int, wanted: int, any_claim: bool) -> str:
+    if decided.unserved:
+        return "Degraded" if any_claim else "Unplaceable"
+    if ready >= wanted > 0:
+        return "Ready"
+    return "Progressing"
+
+
+def _ready_reason(ready: int, wanted: int, routes: ServiceRoutes) -> tuple[str, str]:
+    if 0 < wanted <= ready:
+        return "AllReplicasReady", f"{ready} of {wanted} replicas ready"
+    return "ReplicasNotReady", routes.unavailable_reason or f"{ready} of {wanted} replicas ready"
+
+
+def placed_reason(decided: ServiceDecision) -> tuple[str, str]:
+    for unserved in decided.unserved:
+        if unserved.nearest is not None:
+            near = unserved.nearest
+            text = f"zone {unserved.zone}: {unserved.share:.0%} unserved; nearest site {near.site}: {near.detail}"
+            return "NoSiteFits", text
+        return "NoSiteFits", f"zone {unserved.zone}: {unserved.share:.0%} unserved; no site is known"
+    return "PolicyMet", f"policy {decided.policy} is met at " + ", ".join(str(c.site) for c in decided.chosen)
+
+
+def _replica_status(claim: Claim, observed: Observed) -> Json:
+    seen = _seen(claim, observed)
+    phase = replica_phase(claim, observed)
+    return {
+        "replica": str(claim.id),
+        "site": str(claim.site),
+        "node": str(claim.node or ""),
+        "version": claim.hold.version.name if isinstance(claim.hold, ReplicaHold) else "",
+        "claim": claim.phase.value,
+        "phase": phase.value if phase else "pending",
+        "reason": seen.reason if seen else "",
+    }
+
+
+def _seen(claim: Claim, observed: Observed) -> SeenReplica | None:
+    node = observed.nodes.get(claim.node) if claim.node else None
+    return node.replicas.get(claim.id) if node else None
+
+
+def version_failures(world: World, claims: Sequence[Claim], observed: Observed) -> list[Put]:
+    """Versions whose model did not load where they were placed: marked failed, with the reason."""
+    reasons: dict[Key, str] = {}
+    for claim in claims:
+        seen = _seen(claim, observed)
+        if isinstance(claim.hold, ReplicaHold) and seen and seen.phase is ReplicaPhase.FAILED:
+            version = claim.hold.version
+            reasons[Key("ModelVersion", version.namespace, version.name)] = f"at {claim.site}: {seen.reason}"
+    for cloud in observed.cloud.values():
+        if cloud.seen.phase is ReplicaPhase.FAILED:
+            key = Key("ModelVersion", cloud.version.namespace, cloud.version.name)
+            reasons[key] = f"at {cloud.site}: {cloud.seen.reason}"
+    puts: list[Put] = []
+    for key, reason in sorted(reasons.items()):
+        stored = world.objects.get("ModelVersion", {}).get(key)
+        if stored is not None and stored.status.get("phase") != "Failed":
+            status: dict[str, Json] = {
+                "phase": "Failed",
+                "conditions": [condition("Loadable", False, "ModelLoadFailed", reason)],
+            }
+            puts.append(Put(key, stored.owner, None, status=status))
+    return puts

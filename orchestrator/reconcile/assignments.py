@@ -1,0 +1,71 @@
+"""From claims to each node's whole desired state."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestrator.model.claims import Claim, ReplicaHold
+from orchestrator.model.ids import NodeName, ServiceRef
+from orchestrator.model.phases import ClaimPhase
+from orchestrator.reconcile.replicas import DRAIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedReplica:
+    """One replica that a node should hold. `draining`: it finishes what is under way and takes no more."""
+
+    replica: str
+    namespace: str
+    service: str
+    version: str
+    digest: str
+    size_bytes: int
+    format: str
+    memory_bytes: int
+    decision: str
+    valid_offline_s: int
+    draining: bool
+
+
+def assignments(
+    nodes: Iterable[NodeName],
+    claims: Iterable[Claim],
+    sizes: Mapping[str, int],
+    valid_offline_s: Mapping[ServiceRef, float],
+    now_s: float,
+) -> dict[NodeName, tuple[AssignedReplica, ...]]:
+    """For each of `nodes` and each node with a claim, in order of replica ids: none is a whole state too.
+
+    `sizes`: bytes of each artifact by digest.
+    """
+    found: dict[NodeName, list[AssignedReplica]] = {node: [] for node in nodes}
+    for claim in sorted(claims, key=lambda c: c.id):
+        if claim.node is None or not isinstance(claim.hold, ReplicaHold):
+            continue
+        replicas = found.setdefault(claim.node, [])
+        draining = claim.phase is ClaimPhase.DRAINING
+        if claim.phase is ClaimPhase.RELEASED or (draining and now_s - claim.since_s >= DRAIN_S):
+            continue
+        replicas.append(_assigned(claim, claim.hold, sizes, valid_offline_s, draining))
+    return {node: tuple(replicas) for node, replicas in found.items()}
+
+
+def _assigned(
+    claim: Claim,
+    hold: ReplicaHold,
+    sizes: Mapping[str, int],
+    valid_offline_s: Mapping[ServiceRef, float],
+    draining: bool,
+) -> AssignedReplica:
+    return AssignedReplica(
+        replica=claim.id,
+        namespace=hold.service.namespace,
+        service=hold.service.name,
+        version=hold.version.name,
+        digest=hold.digest,
+        size_bytes=sizes.get(hold.digest, 0),
+        format=hold.variant.artifact_format,
+        memory_bytes=claim.need.memory_bytes,
+        decision=claim.decision or "",
+        valid_offline_s=int(valid_offline_s.get(hold.service, 0.0)),
+        draining=draining,
+    )

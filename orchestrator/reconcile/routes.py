@@ -1,0 +1,143 @@
+"""From claims, what is seen and a decision's shares to the route table that gateways use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.model.claims import Claim, ReplicaHold
+from orchestrator.model.ids import DecisionId, NodeName, ReplicaId, ServiceRef, SiteName, ZoneName
+from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
+from orchestrator.model.snapshot import ServiceDecision
+from orchestrator.reconcile.observed import Observed, SeenReplica
+
+ANY_ZONE = ZoneName("")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One replica that a gateway may send a call to: it dials `address`, or without one relays to `node`."""
+
+    replica: ReplicaId
+    incarnation: str
+    site: SiteName
+    node: NodeName | None
+    address: str
+    version: str
+    share: float  # of the zone's calls; 0: only when the others fail
+    predicted_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRoutes:
+    service: ServiceRef
+    version: str
+    decision: DecisionId
+    zones: Mapping[ZoneName, tuple[Route, ...]]
+    unavailable_reason: str  # why there is no route at all
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """A replica that can take calls, before any zone's view of it. `preferred`: the decision wants it there."""
+
+    claim: Claim
+    seen: SeenReplica
+    version: str
+    preferred: bool
+
+
+def service_routes(
+    decided: ServiceDecision, decision: DecisionId, claims: Sequence[Claim], observed: Observed
+) -> ServiceRoutes:
+    """Every ready replica that is not draining has a route in every zone.
+
+    A zone's share of a site is divided among the site's replicas. While no site with a share has a ready replica, the
+    ready ones divide the calls equally: a predecessor serves until its successor does.
+    """
+    serving = _serving(decided, claims, observed)
+    zones = {s.zone for s in decided.shares} | {u.zone for u in decided.unserved} | {ANY_ZONE}
+    return ServiceRoutes(
+        service=decided.service,
+        version=decided.version.name,
+        decision=decision,
+        zones={zone: _zone_routes(decided, zone, serving) for zone in sorted(zones)},
+        unavailable_reason="" if serving else _why_none(decided, claims, observed),
+    )
+
+
+def _serving(decided: ServiceDecision, claims: Sequence[Claim], observed: Observed) -> list[_Serving]:
+    wanted_sites = {c.site for c in decided.chosen}
+    serving: list[_Serving] = []
+    seen_regions: set[tuple[SiteName, str]] = set()
+    for claim in sorted(claims, key=lambda c: c.id):
+        hold = claim.hold
+        if not isinstance(hold, ReplicaHold) or hold.service != decided.service:
+            continue
+        if claim.phase not in (ClaimPhase.RESERVED, ClaimPhase.BOUND):
+            continue
+        preferred = claim.site in wanted_sites and hold.version == decided.version
+        if claim.node is not None:
+            node = observed.nodes.get(claim.node)
+            seen = node.replicas.get(claim.id) if node and node.phase is NodePhase.ATTACHED else None
+            if seen and seen.phase is ReplicaPhase.READY:
+                serving.append(_Serving(claim, seen, hold.version.name, preferred))
+        elif (claim.site, hold.version.name) not in seen_regions:
+            # A region's claims stand for all of its registered replicas together.
+            seen_regions.add((claim.site, hold.version.name))
+            serving += [
+                _Serving(claim, cloud.seen, hold.version.name, preferred)
+                for cloud in sorted(observed.cloud.values(), key=lambda c: c.seen.replica)
+                if (cloud.service, cloud.version, cloud.site) == (hold.service, hold.version, claim.site)
+                and cloud.seen.phase is ReplicaPhase.READY
+            ]
+    return serving
+
+
+def _zone_routes(decided: ServiceDecision, zone: ZoneName, serving: Sequence[_Serving]) -> tuple[Route, ...]:
+    shares = {s.site: s.share for s in decided.shares if s.zone == zone}
+    predicted = {s.site: s.response_ms.expected for s in decided.shares if s.zone == zone}
+    if zone == ANY_ZONE and not shares:
+        for other in decided.shares:
+            shares[other.site] = max(shares.get(other.site, 0.0), other.share)
+            predicted.setdefault(other.site, other.response_ms.expected)
+    costs = {c.site: c.cost_ms for c in decided.chosen}
+    at_site: dict[SiteName, int] = {}
+    for one in serving:
+        if one.preferred:
+            at_site[one.claim.site] = at_site.get(one.claim.site, 0) + 1
+    covered = sum(shares.get(site, 0.0) for site in at_site)
+    routes: list[Route] = []
+    for one in serving:
+        site = one.claim.site
+        if covered > 0:
+            share = shares.get(site, 0.0) / covered / at_site[site] if one.preferred else 0.0
+        else:
+            share = 1.0 / len(serving)
+        routes.append(
+            Route(
+                replica=one.seen.replica,
+                incarnation=one.seen.incarnation,
+                site=site,
+                node=one.claim.node,
+                address=one.seen.address,
+                version=one.version,
+                share=share,
+                predicted_ms=predicted.get(site, costs.get(site, 0.0)),
+            )
+        )
+    return tuple(sorted(routes, key=lambda r: (-r.share, r.predicted_ms, r.replica)))
+
+
+def _why_none(decided: ServiceDecision, claims: Sequence[Claim], observed: Observed) -> str:
+    for unserved in decided.unserved:
+        if unserved.nearest is not None:
+            near = unserved.nearest
+            return f"no site meets policy {decided.policy}: nearest is {near.site}, {near.reason}: {near.detail}"
+    mine = [c for c in claims if isinstance(c.hold, ReplicaHold) and c.hold.service == decided.service]
+    for claim in mine:
+        node = observed.nodes.get(claim.node) if claim.node else None
+        seen = node.replicas.get(claim.id) if node else None
+        if seen and seen.phase is ReplicaPhase.FAILED:
+            return f"replica {claim.id} failed: {seen.reason}"
+    if not mine:
+        return f"no replica is placed yet under policy {decided.policy}"
+    return "its replicas are starting: " + ", ".join(sorted(c.id for c in mine))
