@@ -36,7 +36,8 @@ def running_parts(world: World, observations: Observations, cloud_problem: str, 
             "leg",
             f"{leg.source} -> {leg.target}",
             "measured",
-            f"rtt p50 {leg.rtt_p50_ms:.1f} p99 {leg.rtt_p99_ms:.1f} ms, up {_mbps(leg.up_bps)} down {_mbps(leg.down_bps)}",
+            f"rtt p50 {leg.rtt_p50_ms:.1f} p99 {leg.rtt_p99_ms:.1f} ms,"
+            f" up {_mbps(leg.up_bps)} down {_mbps(leg.down_bps)}",
             leg.age_s,
         )
         for leg in sorted(observations.legs(now_s), key=lambda leg: (leg.source, leg.target))

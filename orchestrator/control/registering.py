@@ -8,8 +8,9 @@ from orchestrator.api.seams import PushedModel
 from orchestrator.model.stored import Json, JsonObject, Key, Owner, Put, StoredObject
 from orchestrator.objects import spec_of, validate
 from orchestrator.objects.kinds import API_VERSION
+from orchestrator.objects.translate import version_spec
 from workers.artifacts.library import ArtifactLibrary
-from workers.inference.describe import ModelDescription
+from workers.inference.runtime import ModelDescription, TensorSpec
 
 MIB = 1 << 20
 SERVER_MIB = 16  # what the inference server needs besides the model: threads, buffers of calls under way
@@ -61,8 +62,8 @@ def pushed_version(
                 "memory_mib": SERVER_MIB + math.ceil(3 * model.size_bytes / MIB),
                 "cores": CORES,
                 "latency": {"p50_ms": measured["p50_ms"], "p99_ms": measured["p99_ms"]},
-                "inputs": [_tensor(t.name, t.datatype, t.shape) for t in description.inputs],
-                "outputs": [_tensor(t.name, t.datatype, t.shape) for t in description.outputs],
+                "inputs": [_tensor(t) for t in description.inputs],
+                "outputs": [_tensor(t) for t in description.outputs],
                 **({"accuracy": model.accuracy} if model.accuracy is not None else {}),
             }
         ],
@@ -77,17 +78,12 @@ def _litert_variant(description: ModelDescription) -> str:
     return "litert-int8" if quantised else "litert-fp32"
 
 
-def _tensor(name: str, datatype: str, shape: Sequence[int]) -> Json:
-    return {"name": name, "datatype": datatype, "shape": list(shape)}
+def _tensor(spec: TensorSpec) -> Json:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape or ())}
 
 
 def _digests(version: StoredObject) -> set[str]:
-    variants = version.spec.get("variants")
-    return {
-        str(v["artifact"]["digest"])
-        for v in (variants if isinstance(variants, list) else [])
-        if isinstance(v, dict) and isinstance(v.get("artifact"), dict)
-    }
+    return {variant.digest for variant in version_spec(version).variants}
 
 
 def _version_put(namespace: str, name: str, spec: dict[str, Json], owner: Owner) -> Put:

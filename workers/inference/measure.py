@@ -1,6 +1,6 @@
 """How long one call of a model takes on this machine: what the planner reckons with until it has served.
 
-As a program, in a process of its own: `python -m workers.inference.measure FORMAT PATH` prints {"p50_ms": .., "p99_ms": ..}.
+As a program, in a process of its own: `python -m workers.inference.measure FORMAT PATH` prints JSON.
 """
 
 import json
