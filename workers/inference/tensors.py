@@ -101,10 +101,11 @@ def read_typed(name: str, datatype: str, shape: Sequence[int], contents: pb.Infe
         raise BadTensor(f"input {name!r}: shape {list(shape)} holds {count} elements, {field} has {len(values)}")
     if datatype == "BYTES":
         return _objects(list(values), shape)
-    try:
-        return np.array(values, dtype).reshape(shape)
-    except OverflowError as err:
-        raise BadTensor(f"input {name!r}: {field} has a value that {datatype} cannot hold") from err
+    array: Array = np.array(values, dtype)
+    # The fields for small integers are wider than those, and numpy wraps in silence.
+    if dtype.kind in "iu" and dtype.itemsize < 4 and not np.array_equal(array, np.array(values)):
+        raise BadTensor(f"input {name!r}: {field} has a value that {datatype} cannot hold")
+    return array.reshape(shape)
 
 
 def element_count(name: str, shape: Sequence[int]) -> int:
