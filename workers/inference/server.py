@@ -90,7 +90,7 @@ class _Handlers(grpc.GenericRpcHandler):
             method: grpc.unary_unary_rpc_method_handler(_behaviour(dataplane, method)) for method in METHODS
         }
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         return self._handlers.get(handler_call_details.method)
 
 
