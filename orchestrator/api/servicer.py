@@ -1,0 +1,139 @@
+"""The operators' API on its own gRPC server: translates between the wire and the control plane, decides nothing."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from orchestrator.api import wire
+from orchestrator.api.codes import translated
+from orchestrator.api.seams import ControlPlane
+from orchestrator.errors import Unavailable
+from orchestrator.model.ids import ServiceRef, SiteName
+from orchestrator.model.stored import Owner
+from orchestrator.settings import loopback
+from protos.control.v1 import control_pb2 as pb
+from protos.control.v1 import control_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from orchestrator.api.codes import Context
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Control"].full_name
+MAX_MESSAGE_BYTES = 64 << 20
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # With SO_REUSEPORT a second control plane would silently take half of the calls.
+    ("grpc.so_reuseport", 0),
+)
+T = TypeVar("T")
+
+
+def _ended_with_call(source: AsyncIterator[T]) -> "aclosing[AsyncGenerator[T, None]]":
+    """A caller that went away ends the control plane's generator at once, not at the next garbage collection."""
+    return aclosing(cast("AsyncGenerator[T, None]", source))
+
+
+class ControlServicer(control_pb2_grpc.ControlServicer):
+    """control/v1 over a ControlPlane."""
+
+    def __init__(self, control: ControlPlane) -> None:
+        self._control = control
+
+    async def Apply(self, request: pb.ApplyRequest, context: "Context") -> pb.ApplyReply:
+        async with translated(context, "Apply"):
+            documents = wire.documents_from(request.documents_json)
+            return wire.apply_reply(await self._control.apply(documents, wire.owner_of(request.owner), request.dry_run))
+
+    async def Get(self, request: pb.ObjectRef, context: "Context") -> pb.Object:
+        async with translated(context, "Get"):
+            return wire.object_message(await self._control.get(wire.key_of(request)))
+
+    async def List(self, request: pb.ListRequest, context: "Context") -> pb.ListReply:
+        async with translated(context, "List"):
+            objects, sequence = await self._control.list_objects(*wire.scope_of(request.kind, request.namespace))
+            return pb.ListReply(objects=[wire.object_message(one) for one in objects], sequence=sequence)
+
+    async def Delete(self, request: pb.DeleteRequest, context: "Context") -> pb.Object:
+        async with translated(context, "Delete"):
+            # The message names no caller yet: whoever deletes through it is the command.
+            key, revision = wire.key_of(request.ref), request.revision or None
+            return wire.object_message(await self._control.delete(key, Owner.COMMAND, revision))
+
+    async def Watch(self, request: pb.WatchRequest, context: "Context") -> AsyncIterator[pb.Change]:
+        async with translated(context, "Watch"):
+            kind, namespace = wire.scope_of(request.kind, request.namespace)
+            async with _ended_with_call(self._control.watch(request.from_sequence, kind, namespace)) as changes:
+                async for change in changes:
+                    yield wire.change_message(change)
+
+    async def Explain(self, request: pb.ExplainRequest, context: "Context") -> pb.ExplainReply:
+        async with translated(context, "Explain"):
+            key = wire.key_of(pb.ObjectRef(kind="ModelService", namespace=request.namespace, name=request.service))
+            site = SiteName(wire.name_of("site", request.site)) if request.site else None
+            return wire.explain_reply(await self._control.explain(ServiceRef(key.namespace, key.name), site))
+
+    async def Status(self, request: pb.StatusRequest, context: "Context") -> pb.StatusReply:
+        async with translated(context, "Status"):
+            return wire.status_reply(await self._control.status())
+
+    async def Train(self, request: pb.TrainRequest, context: "Context") -> AsyncIterator[pb.TrainProgress]:
+        async with translated(context, "Train"):
+            document = wire.document_from("document_json", request.document_json)
+            async with _ended_with_call(self._control.train(document, wire.owner_of(request.owner))) as steps:
+                async for step in steps:
+                    yield wire.progress_message(step)
+
+    async def Logs(self, request: pb.LogsRequest, context: "Context") -> AsyncIterator[pb.LogLine]:
+        async with translated(context, "Logs"):
+            key = wire.key_of(request.ref)
+            async with _ended_with_call(self._control.logs(key, request.follow)) as lines:
+                async for line in lines:
+                    yield pb.LogLine(line=line)
+
+    async def Push(self, request_iterator: AsyncIterator[pb.PushChunk], context: "Context") -> pb.Object:
+        async with translated(context, "Push"):
+            chunks = aiter(request_iterator)
+            model = wire.pushed_model(await anext(chunks, None))
+            data = wire.pushed_data(chunks, model.size_bytes)
+            return wire.object_message(await self._control.push(model, data))
+
+
+async def control_server(control: ControlPlane, extra: Sequence[Callable[[grpc.aio.Server], None]]) -> grpc.aio.Server:
+    """The control API with health and reflection, not yet bound. `extra` adds further services to the same port."""
+    server = grpc.aio.server(options=OPTIONS)
+    control_pb2_grpc.add_ControlServicer_to_server(ControlServicer(control), server)
+    for add in extra:
+        add(server)
+    watcher = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(watcher, server)
+    for name in ("", SERVICE_NAME):
+        await watcher.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server
+
+
+def bind(server: grpc.aio.Server, address: str) -> int:
+    """The port. Raises InvalidRequest off loopback, Unavailable when the port is taken."""
+    try:
+        return server.add_insecure_port(loopback("control address", address))
+    except RuntimeError as err:
+        raise Unavailable(
+            f"control address {address}: cannot listen there, another program may hold the port: stop it "
+            "(`skerry down` stops a control plane) or choose another address with --control"
+        ) from err
+
+
+async def serve_control(
+    control: ControlPlane, address: str, extra: Sequence[Callable[[grpc.aio.Server], None]]
+) -> grpc.aio.Server:
+    """Bind and start. The caller stops it with `server.stop(grace_s)`. Raises what `bind` raises."""
+    server = await control_server(control, extra)
+    bind(server, address)
+    await server.start()
+    return server

@@ -1,0 +1,111 @@
+"""The tree of verbs. Only what their signatures need is imported here; each verb imports the rest when it runs."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import inferring, keeping, models, objects, running, training, waiting
+from orchestrator.cli.describing import describe
+from orchestrator.cli.explaining import explain
+from orchestrator.cli.getting import get
+
+if TYPE_CHECKING:
+    from typer._click import Command
+
+COMPLETE = "_SKERRY_COMPLETE"  # the environment variable by which a shell asks for completions
+SHELLS = ("bash", "zsh", "fish")
+# \b keeps the lines of a paragraph as they are.
+SHORT_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Skerry trains models on cloud clusters and keeps their replicas where latency and policy say, cloud or edge.
+
+    Begin with `skerry up`, then `skerry apply -f FILE` and `skerry get services`.
+    """
+    # Both options are handled before the tree is built (main.py); they stand here for the help text.
+
+
+def completion(
+    shell: Annotated[
+        str, typer.Argument(metavar="bash|zsh|fish", autocompletion=lambda: list(SHELLS), help="Which shell.")
+    ],
+) -> None:
+    """Print the completion script for a shell."""
+    from orchestrator.cli.failures import BadUsage
+
+    if shell not in SHELLS:
+        raise BadUsage(f"no completion for {shell!r}", f"give one of {', '.join(SHELLS)}")
+    # Typer offers this only behind its own two options, which would stand in every help text.
+    from typer._completion_shared import get_completion_script
+
+    print(get_completion_script(prog_name="skerry", complete_var=COMPLETE, shell=shell))
+
+
+def _tree() -> typer.Typer:
+    # Plain help: rich's takes longer to load than everything else together.
+    app = typer.Typer(
+        rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, context_settings=SHORT_HELP
+    )
+    app.callback(no_args_is_help=True)(_root)
+
+    def verb(function: Callable[..., None], *examples: str, name: str | None = None, hidden: bool = False) -> None:
+        app.command(name, epilog=_examples(*examples), hidden=hidden)(function)
+
+    verb(running.up, "skerry up", "skerry up --detach --zone plant-7")
+    verb(running.down, "skerry down")
+    verb(running.status, "skerry status", "skerry status --watch", "skerry status -o json")
+    verb(
+        objects.apply,
+        "skerry apply -f service.yaml",
+        "skerry apply -f sites/ --dry-run",
+        "cat x.yaml | skerry apply -f -",
+    )
+    verb(get, "skerry get sites", "skerry get svc digits -o yaml", "skerry get jobs -A -l team=vision -w")
+    verb(describe, "skerry describe service digits", "skerry describe site/harbour")
+    verb(objects.delete, "skerry delete service digits", "skerry delete -f service.yaml")
+    verb(
+        waiting.wait,
+        "skerry wait svc/digits --for condition=Ready --timeout 2m",
+        "skerry wait job/d1 --for phase=Succeeded",
+    )
+    verb(training.train, "skerry train --model digits --epochs 5", "skerry train -f job.yaml")
+    verb(training.logs, "skerry logs job/digits-1 -f")
+    verb(
+        inferring.infer,
+        "skerry infer digits --input image=digit.npy",
+        "skerry infer iris --input 'x=[[5.1, 3.5, 1.4, 0.2]]'",
+    )
+    verb(explain, "skerry explain digits", "skerry explain digits --site harbour", "skerry explain digits -o json")
+    verb(running.serve, "skerry serve digits=digits.tflite --port 8001", "skerry serve a=./saved_model b=b.tflite")
+    verb(keeping.backup, "skerry backup /backups/monday.db")
+    verb(keeping.restore, "skerry restore /backups/monday.db --force")
+    verb(
+        completion,
+        'eval "$(skerry completion bash)"',
+        "skerry completion fish > ~/.config/fish/completions/skerry.fish",
+    )
+    verb(running.front, "skerry front --name front-0 --control 127.0.0.1:7070", hidden=True)
+    model = typer.Typer(rich_markup_mode=None, help="Models made elsewhere.", no_args_is_help=True)
+    model.command("push", epilog=_examples("skerry model push digits digits.tflite --accuracy 0.97"))(models.push)
+    model.command("list", epilog=_examples("skerry model list", "skerry model list -o json"))(models.list_models)
+    app.add_typer(model, name="model")
+    return app
+
+
+def command() -> "Command":
+    """Ready to be called with `args` and `prog_name`."""
+    if COMPLETE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
+    return typer.main.get_command(_tree())

@@ -1,0 +1,156 @@
+"""`skerry describe`: one object for a reader: spec, status, conditions, recent changes, where a service is placed."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.cli.failures import ListAgain, Missing, Unreachable
+from orchestrator.cli.output import as_yaml, columns
+from orchestrator.cli.rows import at, created_age, text
+from orchestrator.cli.targets import Object, object_for
+
+if TYPE_CHECKING:
+    from orchestrator.cli.client import ControlClient, Document, Json
+    from protos.control.v1 import control_pb2 as pb
+
+RECENT_CHANGES = 8
+RECENT_SEQUENCES = 2_000  # how far back of the change log is read
+CHANGES_WAIT_S = 2.0
+FIELDS_PER_CHANGE = 6
+# Shown as tables of their own, not in the YAML of the status.
+TABLES = frozenset({"conditions", "replicas"})
+
+
+def describe(
+    kind: options.KindWord,
+    name: Annotated[str | None, typer.Argument()] = None,
+    namespace: options.Namespace = "default",
+    control: options.Control = options.CONTROL_ADDRESS,
+) -> None:
+    """Show one object for reading.
+
+    Its spec, status, conditions and recent changes; of a service also where it is placed and why.
+    """
+    from orchestrator.cli.client import ControlClient, document_in
+
+    target = object_for(kind, name, namespace)
+    with ControlClient(control) as client:
+        message = client.get(target.ref())
+        document = document_in(message)
+        print("\n\n".join(filter(None, (_head(document), *_status(document), _changes(client, target, message)))))
+        if target.kind.name == "ModelService":
+            _placement(client, target)
+
+
+def _head(document: "Document") -> str:
+    metadata = at(document, "metadata")
+    facts = [("Name", text(at(metadata, "name"))), ("Kind", text(at(document, "kind")))]
+    facts += [("Namespace", text(at(metadata, "namespace")))] if at(metadata, "namespace") else []
+    facts += [
+        ("Labels", text(at(metadata, "labels"))),
+        ("Managed by", text(at(metadata, "managedBy"))),
+        ("Age", created_age(document)),
+        ("Revision", f"{text(at(metadata, 'revision'))} (generation {text(at(metadata, 'generation'))})"),
+    ]
+    lines = "\n".join(f"{key + ':':<12} {value}" for key, value in facts)
+    return f"{lines}\n\nSpec:\n{_indented(as_yaml(at(document, 'spec')))}"
+
+
+def _indented(block: str) -> str:
+    return "\n".join(f"  {line}" for line in block.splitlines())
+
+
+def _status(document: "Document") -> Iterator[str]:
+    status = at(document, "status")
+    if not isinstance(status, dict) or not status:
+        yield "Status: none yet"
+        return
+    if plain := {key: value for key, value in status.items() if key not in TABLES}:
+        yield f"Status:\n{_indented(as_yaml(plain))}"
+    if isinstance(replicas := status.get("replicas"), list) and replicas:
+        yield "Replicas:\n" + _table(replicas, ("replica", "site", "node", "phase", "version", "reason"))
+    if isinstance(conditions := status.get("conditions"), list) and conditions:
+        yield "Conditions:\n" + _table(conditions, ("type", "status", "reason", "message"))
+
+
+def _table(items: "Sequence[Json]", keys: Sequence[str]) -> str:
+    rows = [[text(at(item, key)) for key in keys] for item in items]
+    return _indented(columns([key.upper() for key in keys], rows))
+
+
+def _leaves(value: "Json", path: str = "") -> "Iterator[tuple[str, Json]]":
+    """Every plain value under its path; a list counts as one."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path, value
+
+
+def difference(before: "Document", after: "Document") -> list[str]:
+    """What changed in spec, status and labels, one line for each field."""
+    old, new = (
+        dict(_leaves({"spec": at(one, "spec"), "status": at(one, "status"), "labels": at(one, "metadata", "labels")}))
+        for one in (before, after)
+    )
+    lines = []
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) != new.get(path):
+            was, now = _short(old.get(path)), _short(new.get(path))
+            lines.append(f"{path}: {was} -> {now}" if len(was) + len(now) < 100 else f"{path} changed")
+    more = len(lines) - FIELDS_PER_CHANGE
+    return lines if more <= 0 else [*lines[:FIELDS_PER_CHANGE], f"and {more} more"]
+
+
+def _short(value: "Json") -> str:
+    return text(value)
+
+
+def _recent(client: "ControlClient", target: Object, message: "pb.Object") -> "list[pb.Change]":
+    """What the change log still holds of the object, oldest first. Empty when it was compacted."""
+    reply = client.list_objects(target.kind.name, target.namespace)
+    found: list[pb.Change] = []
+    start, until_s = max(0, reply.sequence - RECENT_SEQUENCES), time.monotonic() + CHANGES_WAIT_S
+    try:
+        for change in client.watch(start, target.kind.name, target.namespace, until_s):
+            if change.object.ref.name == target.name:
+                found.append(change)
+                if change.object.revision >= message.revision:
+                    break
+            if change.sequence >= reply.sequence:
+                break
+    except (ListAgain, Unreachable):
+        return []
+    return found
+
+
+def _changes(client: "ControlClient", target: Object, message: "pb.Object") -> str:
+    from orchestrator.cli.client import document_in
+
+    found = _recent(client, target, message)
+    lines: list[str] = []
+    for before, change in zip([None, *found], found, strict=False):
+        head = f"revision {change.object.revision} by {change.object.owner}"
+        if before is None:
+            what = ["created" if at(document_in(change.object), "metadata", "generation") == 1 else "as it was then"]
+        else:
+            what = difference(document_in(before.object), document_in(change.object)) or ["nothing to see"]
+        lines += [f"{head}: {'; '.join(what)}" if change.type == "put" else f"{head}: deleted"]
+    if not lines:
+        return "Recent changes: the change log holds none any more"
+    return "Recent changes:\n" + _indented("\n".join(lines[-RECENT_CHANGES:]))
+
+
+def _placement(client: "ControlClient", target: Object) -> None:
+    from orchestrator.cli.explaining import show
+
+    try:
+        reply = client.explain(target.namespace, target.name, "")
+    except Missing:
+        print("\nPlacement: not decided yet")
+        return
+    print()
+    show(reply, None)

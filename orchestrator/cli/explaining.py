@@ -1,0 +1,53 @@
+"""`skerry explain`: why a service's replicas are where they are."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.cli.failures import BadUsage
+from orchestrator.cli.output import Output, age_text, console, structured
+
+if TYPE_CHECKING:
+    from protos.control.v1 import control_pb2 as pb
+
+
+def explain(
+    service: Annotated[str, typer.Argument(help="Name of a model service.")],
+    site: Annotated[str | None, typer.Option(help="Only what concerns this site.")] = None,
+    namespace: options.Namespace = "default",
+    output: options.OutputForm = None,
+    control: options.Control = options.CONTROL_ADDRESS,
+) -> None:
+    """Show where a service runs, and why.
+
+    The chosen sites with their measured legs and the next best one; why each other site was refused, and what would
+    help.
+    """
+    from orchestrator.cli.client import ControlClient
+
+    name = service.rpartition("/")[2]
+    if not name:
+        raise BadUsage(f"{service!r} names no service", "give its name, for example digits")
+    with ControlClient(control) as client:
+        reply = client.explain(namespace, name, site or "")
+    if output in (Output.JSON, Output.YAML):
+        document = {
+            "decision": reply.decision,
+            "age_s": reply.age_s,
+            "placement": json.loads(reply.decision_json),
+            "snapshot": json.loads(reply.snapshot_json),
+        }
+        print(structured(document, output))
+    else:
+        show(reply, site)
+
+
+def show(reply: "pb.ExplainReply", site: str | None) -> None:
+    """The placement as a picture in text."""
+    from orchestrator.cli.tables import placement_table
+
+    out = console()
+    out.print(f"Decision {reply.decision}, {age_text(reply.age_s)} old", highlight=False)
+    out.print(placement_table(json.loads(reply.decision_json), json.loads(reply.snapshot_json), site))

@@ -1,0 +1,60 @@
+"""The entry point: runs a verb, and turns whatever goes wrong into one line and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from orchestrator.cli.failures import FAILED, INTERRUPTED, CommandFailed
+from orchestrator.errors import OrchestratorError
+
+PROGRAM = "skerry"
+
+
+def version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(PROGRAM)
+    except metadata.PackageNotFoundError:  # run from a source folder that was never installed
+        return "0.0.0"
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from orchestrator.cli.app import command
+
+    try:
+        command()(args=list(arguments), prog_name=PROGRAM)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED if end.code else 0
+    return 0
+
+
+def _complain(message: str) -> None:
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 1 failed, 2 wrong usage, 3 a wait timed out, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [one for one in arguments if one != "--debug"]  # accepted at any place
+    if arguments == ["--version"]:
+        print(f"{PROGRAM} {version()}")
+        return 0
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `skerry get ... | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (CommandFailed, OrchestratorError) as err:
+        if debug:
+            raise
+        _complain(" ".join(str(err).split("\n")))
+        return err.exit_code if isinstance(err, CommandFailed) else FAILED
+    except Exception as err:
+        if debug:
+            raise
+        _complain(f"unexpected {type(err).__name__}: {err}: this is a bug; repeat with --debug to see where")
+        return FAILED
