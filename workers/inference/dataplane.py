@@ -19,7 +19,7 @@ from workers.inference.errors import (
     WrongIncarnation,
 )
 from workers.inference.runtime import ModelDescription, Runtime, TensorSpec, open_model
-from workers.inference.wire import parse, read_inputs, wanted_outputs, write_answer
+from workers.inference.wire import parse, read_inputs, stamp_of, wanted_outputs, write_answer
 
 SERVICE = "inference.GRPCInferenceService"
 METHODS = tuple(
@@ -74,6 +74,7 @@ class _Loaded:
     source: ModelSource
     runtime: Runtime
     generation: int
+    stamp: bytes  # who answers, ready to be appended to each answer
 
 
 class DataPlane:
@@ -104,7 +105,7 @@ class DataPlane:
         _check_metadata(source)
         with self._loads:
             runtime = self._open(source.path, source.format)
-            loaded = _Loaded(source, runtime, next(self._generations))
+            loaded = _Loaded(source, runtime, next(self._generations), stamp_of(source.metadata))
             with self._changes:
                 self._models = {**self._models, source.name: loaded}
                 self._draining -= {source.name}
@@ -153,7 +154,7 @@ class DataPlane:
         wanted = wanted_outputs(request, description)
         inputs = read_inputs(request, description)
         arrays = loaded.runtime.run(inputs, [spec.name for spec in wanted])
-        return Reply(write_answer(request, loaded.source.version, wanted, arrays), loaded.source.metadata)
+        return Reply(write_answer(request, loaded.source.version, wanted, arrays, loaded.stamp), loaded.source.metadata)
 
     def _model_ready(self, payload: bytes, metadata: Mapping[str, str]) -> Reply:
         """Unknown and draining are answers, as Triton gives them; another incarnation is an error."""

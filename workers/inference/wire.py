@@ -65,22 +65,34 @@ def wanted_outputs(request: pb.ModelInferRequest, model: ModelDescription) -> li
 
 
 def write_answer(
-    request: pb.ModelInferRequest, version: str, specs: Sequence[TensorSpec], arrays: Sequence[Array]
+    request: pb.ModelInferRequest,
+    version: str,
+    specs: Sequence[TensorSpec],
+    arrays: Sequence[Array],
+    stamp: bytes = b"",
 ) -> bytes:
-    """Raw when the request was raw, or when a datatype has no typed form."""
+    """Raw when the request was raw, or when a datatype has no typed form. `stamp`: further fields, serialised."""
     answer = pb.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
     raw = bool(request.raw_input_contents) or not all(DATATYPES[spec.datatype].field for spec in specs)
     for spec, array in zip(specs, arrays, strict=True):
         tensor = answer.outputs.add(name=spec.name, datatype=spec.datatype, shape=array.shape)
         if not raw:
             fill_typed(tensor.contents, array, spec.datatype)
-    parts: list[bytes | memoryview] = [answer.SerializeToString()]
+    parts: list[bytes | memoryview] = [answer.SerializeToString(), stamp]
     if raw:
         # Fields may come in any order, and serialised messages concatenate: so a large tensor is copied only once.
         for spec, array in zip(specs, arrays, strict=True):
             content = raw_of(array, spec.datatype)
             parts += (_RAW_OUTPUT_TAG, varint(len(content)), content)
     return b"".join(parts)
+
+
+def stamp_of(metadata: Mapping[str, str]) -> bytes:
+    """Metadata as response parameters (`skerry-site` as `skerry_site`): most clients do not show trailing metadata."""
+    answer = pb.ModelInferResponse()
+    for key, value in metadata.items():
+        answer.parameters[key.replace("-", "_")].string_param = value
+    return answer.SerializeToString()
 
 
 def varint(number: int) -> bytes:
