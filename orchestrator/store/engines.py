@@ -84,10 +84,9 @@ def _sqlite_preparation(journal: str) -> _Preparation:
         # Python's sqlite3 would begin transactions by its own rules, late and never for reads: `_begin_sqlite` does it.
         connection.isolation_level = None
         cursor = connection.cursor()
-        # The journal first: it is where a file that is no database, or is locked or read-only, shows.
         for pragma in (
-            f"journal_mode={journal}",
             "synchronous=FULL",  # in WAL mode NORMAL would lose acknowledged commits with the power
+            f"journal_mode={journal}",  # writes to a new file, so it comes after `synchronous`
             "foreign_keys=ON",
             f"journal_size_limit={_JOURNAL_LIMIT_BYTES}",
         ):
