@@ -109,13 +109,15 @@ def _variant_spec(form: VariantFields) -> VariantSpec:
 
 
 def version_of(service: StoredObject, versions: Sequence[StoredObject]) -> StoredObject | None:
-    """The version that a service names, or of its model the newest whose status.phase is not "failed"; None: none."""
+    """The version that a service names, or of its model the newest that has not failed (status.phase); None: none."""
     spec = _form(service, ModelService).spec
     own = [stored for stored in versions if stored.key.namespace == service.key.namespace]
     if spec.version is not None:
         return next((stored for stored in own if stored.key.name == spec.version), None)
     of_model = [
-        stored for stored in own if stored.spec.get("model") == spec.model and stored.status.get("phase") != "failed"
+        stored
+        for stored in own
+        if stored.spec.get("model") == spec.model and str(stored.status.get("phase", "")).lower() != "failed"
     ]
     return max(of_model, key=lambda stored: (stored.created_wall_s, stored.key.name), default=None)
 

@@ -1,0 +1,61 @@
+"""What a call will take: round trip, transfer, service."""
+
+import math
+
+from orchestrator.model.legs import Leg, Path, PathKind
+from orchestrator.model.snapshot import Interval, PlacementSettings
+from orchestrator.model.specs import DemandSpec, VariantSpec
+
+# The high end grows by 1% of the round trip per second since its newest sample, until it has doubled. A gut figure:
+# a minute without samples says little about a radio link; to be graded against what calls then took.
+WIDENING_PER_S = 0.01
+
+
+def service_p99_ms(variant: VariantSpec, rho: float) -> float:
+    """Time in a replica at utilisation `rho`, waiting included: t * (1 + ln(100) * rho / (2 * (1 - rho) * slots)).
+
+    Waiting of an M/D/1 queue with an exponential tail, with t the service time and one slot; never below the p99 that
+    was measured without a queue.
+    """
+    waiting = math.log(100) * rho / (2 * (1 - rho))
+    return max(variant.service_p50_ms * (1 + waiting), variant.service_p99_ms)
+
+
+def replica_rps(variant: VariantSpec, rho: float) -> float:
+    """Calls that one replica takes at utilisation `rho`."""
+    return rho * 1000 / max(variant.service_p50_ms, 1e-6)
+
+
+def request_bps(leg: Leg, path: Path) -> float | None:
+    """Throughput of a leg in the direction that requests travel; None: not measured."""
+    return leg.down_bps if _measured_from_site(leg, path) else leg.up_bps
+
+
+def response_bps(leg: Leg, path: Path) -> float | None:
+    return leg.up_bps if _measured_from_site(leg, path) else leg.down_bps
+
+
+def _measured_from_site(leg: Leg, path: Path) -> bool:
+    # An agent measures outwards, but relayed requests come towards it.
+    return path.kind is PathKind.RELAY and leg.source == f"site/{path.site}"
+
+
+def transfer_ms(path: Path, demand: DemandSpec, share: float) -> float:
+    """Payload both ways over the narrowest leg, of which one transfer gets `share`.
+
+    A leg whose throughput nobody measured adds nothing: its round trip is known, its width is not a reason to refuse.
+    """
+    up = [bps for leg in path.legs if (bps := request_bps(leg, path))]
+    down = [bps for leg in path.legs if (bps := response_bps(leg, path))]
+    request_s = 8 * demand.request_bytes / (share * min(up)) if up else 0.0
+    response_s = 8 * demand.response_bytes / (share * min(down)) if down else 0.0
+    return (request_s + response_s) * 1000
+
+
+def response_ms(path: Path, demand: DemandSpec, variant: VariantSpec, settings: PlacementSettings) -> Interval:
+    """p99 of an answer as its caller sees it; `low` is the median call on an idle replica."""
+    transfer = transfer_ms(path, demand, settings.transfer_share)
+    expected = path.rtt_p99_ms + transfer + service_p99_ms(variant, settings.target_utilisation)
+    widened = path.rtt_p99_ms * min(path.age_s * WIDENING_PER_S, 1.0)
+    low = path.rtt_p50_ms + transfer + variant.service_p50_ms
+    return Interval(low=min(low, expected), expected=expected, high=expected + widened)

@@ -1,0 +1,157 @@
+"""What a decision says of itself: why these sites, why not the others, and who came nearest."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.model.ids import SiteName, ZoneName
+from orchestrator.model.legs import Leg
+from orchestrator.model.snapshot import ChosenSite, Refusal, RefusedSite, Share, Unserved
+from orchestrator.placement.candidates import Candidate, Field
+from orchestrator.placement.filling import Filling
+from orchestrator.placement.rules import Objection
+
+# How near a refused site came: it took what it could, it is too slow, it would need something else to change first.
+_NEAR = {Refusal.TOO_SLOW: 1, Refusal.STALE_LEG: 2, Refusal.NO_PATH: 4, Refusal.REQUIREMENT: 5, Refusal.RESIDENCY: 6}
+
+
+def chosen_sites(filled: Filling) -> tuple[ChosenSite, ...]:
+    """By rank: the site that most zones would take first comes first."""
+    others = [candidate for candidate in filled.ranked() if candidate.site.name not in filled.replicas]
+    chosen = [candidate for candidate in filled.ranked() if candidate.site.name in filled.replicas]
+    return tuple(_chosen(candidate, others, filled) for candidate in chosen)
+
+
+def _chosen(candidate: Candidate, others: Sequence[Candidate], filled: Filling) -> ChosenSite:
+    name = candidate.site.name
+    better = [
+        other
+        for other in others
+        if other.preference == candidate.preference
+        and other.cost_ms < candidate.cost_ms
+        and not _stopped(other.site.name, filled)
+    ]
+    kept = candidate.running and bool(better)
+    next_best = min(others, key=lambda other: other.rank(other.cost_ms, 0.0), default=None)
+    return ChosenSite(
+        site=name,
+        replicas=filled.replicas[name],
+        variant=candidate.variant.variant,
+        cost_ms=candidate.cost_ms,
+        preference=candidate.preference,
+        kept_by_hysteresis=kept,
+        next_best=next_best.site.name if next_best else None,
+        margin_ms=next_best.cost_ms - candidate.cost_ms if next_best else None,
+        reason=_why(candidate, next_best, kept, filled),
+    )
+
+
+def _why(candidate: Candidate, next_best: Candidate | None, kept: bool, filled: Filling) -> str:
+    name, policy = candidate.site.name, filled.service.policy
+    zones = sorted(zone for zone, site in filled.shares if site == name)
+    task = f"serves {', '.join(zones)}" if zones else "stands by for the policy's replicas or failure domains"
+    short = max(policy.replicas_min - filled.total, 0)
+    lacking = f"; {short} of the policy's {policy.replicas_min} replicas fit nowhere" if short else ""
+    if len(filled.domains) < policy.min_failure_domains:
+        lacking += f"; only {len(filled.domains)} of {policy.min_failure_domains} failure domains are within the limits"
+    said = f"{task}: expected p99 {candidate.cost_ms:.1f} ms"
+    if kept:
+        return f"{said}, runs already and no other is better by more than {policy.min_gain:.0%}{lacking}"
+    if next_best is None:
+        return f"{said}, no other site is left{lacking}"
+    if candidate.preference > next_best.preference:
+        ahead = candidate.preference - next_best.preference
+        return f"{said}, preferred to {next_best.site.name} by {ahead:g}{lacking}"
+    return f"{said}, next is {next_best.site.name} with {next_best.cost_ms:.1f} ms{lacking}"
+
+
+def shares_of(filled: Filling) -> tuple[Share, ...]:
+    """Of every zone to every chosen site that may serve it; 0 where a site only stands by for it."""
+    return tuple(
+        Share(
+            zone=zone,
+            site=site,
+            share=filled.shares.get((zone, site), 0.0),
+            response_ms=arc.response,
+            legs=tuple(_leg_text(leg) for leg in arc.path.legs),
+        )
+        for site in sorted(filled.replicas)
+        for zone, arc in sorted(filled.candidates[site].arcs.items())
+    )
+
+
+def _leg_text(leg: Leg) -> str:
+    return f"{leg.source} -> {leg.target} {leg.rtt_p99_ms:.1f} ms, {leg.age_s:.1f} s old"
+
+
+def refused_sites(sites: Sequence[SiteName], seen: Field, filled: Filling) -> tuple[RefusedSite, ...]:
+    """Of every site without a replica one reason for all zones, or else one for each zone."""
+    refused: list[RefusedSite] = []
+    for site in sites:
+        if site in filled.replicas:
+            continue
+        if (objection := seen.of_site.get(site)) is not None:
+            refused.append(objection.at(site, None))
+            continue
+        zones = sorted(demand.zone for demand in filled.service.demands)
+        refused += [_for_zone(site, zone, seen, filled).at(site, zone) for zone in zones]
+    return tuple(refused)
+
+
+def _for_zone(site: SiteName, zone: ZoneName, seen: Field, filled: Filling) -> Objection:
+    return (
+        seen.of_zone.get((site, zone))
+        or filled.stopped.get((site, zone))
+        or filled.stopped.get((site, None))
+        or _outranked(seen.candidates[site], zone, filled)
+    )
+
+
+def _stopped(site: SiteName, filled: Filling) -> bool:
+    return any(name == site for name, _ in filled.stopped)
+
+
+def _outranked(candidate: Candidate, zone: ZoneName, filled: Filling) -> Objection:
+    cost_ms, name = candidate.arcs[zone].cost_ms, candidate.site.name
+    takers = [filled.candidates[site] for served, site in filled.shares if served == zone]
+    if not takers:
+        detail = f"{name} could serve zone {zone} in {cost_ms:.1f} ms, but there is nothing left to serve"
+        return Objection(Refusal.OUTRANKED, cost_ms, None, "ms", detail)
+    gain = filled.service.policy.min_gain
+    taker = min(takers, key=lambda one: one.rank(one.arcs[zone].cost_ms, gain))
+    best_ms = taker.arcs[zone].cost_ms
+    if taker.preference > candidate.preference:
+        why = f"the policy prefers {taker.site.name} by {taker.preference - candidate.preference:g}"
+    elif cost_ms < best_ms:
+        why = f"{taker.site.name} runs already at {best_ms:.1f} ms: lower stability.min_gain to move for less"
+    else:
+        why = f"{taker.site.name} answers in {best_ms:.1f} ms"
+    return Objection(Refusal.OUTRANKED, cost_ms, best_ms, "ms", f"{name} fits at {cost_ms:.1f} ms, but {why}")
+
+
+def unserved_of(sites: Sequence[SiteName], seen: Field, filled: Filling) -> tuple[Unserved, ...]:
+    return tuple(
+        Unserved(zone, left, _nearest(zone, sites, seen, filled)) for zone, left in sorted(filled.left.items()) if left
+    )
+
+
+def _nearest(zone: ZoneName, sites: Sequence[SiteName], seen: Field, filled: Filling) -> RefusedSite | None:
+    """The site that would need the least change; its detail names the objective where it is only too slow."""
+    met: list[RefusedSite] = []
+    for site in sites:
+        if (objection := seen.of_site.get(site)) is not None:
+            met.append(objection.at(site, None))
+            continue
+        against = seen.of_zone.get((site, zone)) or filled.stopped.get((site, zone))
+        if against is not None:
+            met.append(against.at(site, zone))
+    nearest = min(met, key=_distance, default=None)
+    if nearest is None or nearest.reason is not Refusal.TOO_SLOW:
+        return nearest
+    detail = f"SLO {nearest.limit:g} ms, nearest {nearest.site} {nearest.actual:.1f} ms"
+    return replace(nearest, detail=detail)
+
+
+def _distance(refused: RefusedSite) -> tuple[int, float, str]:
+    taken = refused.zone is not None and refused.reason not in _NEAR
+    near = 0 if taken else _NEAR.get(refused.reason, 3)
+    return near, refused.actual if refused.reason is Refusal.TOO_SLOW and refused.actual else 0.0, refused.site
