@@ -1,0 +1,168 @@
+"""A front for tests: link/v1 on a real grpc.aio server, driven by hand."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from protos.link.v1 import link_pb2 as pb
+from protos.link.v1 import link_pb2_grpc
+
+WAIT_S = 20.0  # bounds every wait; nothing here takes a tenth of it
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class FakeFront(
+    link_pb2_grpc.NodeLinkServicer,
+    link_pb2_grpc.BulkServicer,
+    link_pb2_grpc.RelayServicer,
+    link_pb2_grpc.ProbeServicer,
+):
+    """Remembers what came; says what it is told to say."""
+
+    def __init__(self, name: str = "f1") -> None:
+        self.name = name
+        self.assignment: pb.Assignment | None = None
+        self.refuse: tuple[grpc.StatusCode, str] | None = None
+        self.artifacts: dict[str, bytes] = {}
+        self.spoil: Callable[[int, bytes], bytes | None] | None = None  # (offset, data) -> data, or None: cut off
+        self.hellos: list[pb.NodeHello] = []
+        self.reports: list[pb.NodeReport] = []
+        self.heartbeats = 0
+        self.fetches: list[pb.FetchRequest] = []
+        self.relay_hellos: list[pb.RelayHello] = []
+        self.peers: dict[str, set[str]] = {"control": set(), "bulk": set(), "relay": set(), "probe": set()}
+        self.port = 0
+        self._heard = asyncio.Event()
+        self._assigned = asyncio.Event()
+        self._server: grpc.aio.Server | None = None
+        self._to_node: asyncio.Queue[pb.RelayCall] = asyncio.Queue()
+        self._answers: dict[int, asyncio.Future[pb.RelayResult]] = {}
+        self._calls = 0
+
+    async def start(self, port: int = 0) -> None:
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        link_pb2_grpc.add_NodeLinkServicer_to_server(self, self._server)
+        link_pb2_grpc.add_BulkServicer_to_server(self, self._server)
+        link_pb2_grpc.add_RelayServicer_to_server(self, self._server)
+        link_pb2_grpc.add_ProbeServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server:
+            await self._server.stop(None)
+            self._server = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def add(self, data: bytes) -> pb.Artifact:
+        self.artifacts[digest_of(data)] = data
+        return pb.Artifact(digest=digest_of(data), size_bytes=len(data), format="tflite")
+
+    def assign(self, revision: int, *replicas: pb.ReplicaAssignment) -> None:
+        self.assignment = pb.Assignment(revision=revision, replicas=replicas)
+        self._assigned.set()
+
+    async def until(self, fulfilled: Callable[[], Any], what: str) -> None:
+        """Wait until a condition holds; it is looked at whenever something comes from the node."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while not fulfilled():
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            raise AssertionError(f"{what} did not happen; last report: {self.reports[-1:]}") from None
+
+    def state(self, replica: str) -> pb.ReplicaState:
+        """As last reported; an empty one if it was not."""
+        states = self.reports[-1].replicas if self.reports else []
+        return next((state for state in states if state.replica == replica), pb.ReplicaState())
+
+    async def until_phase(self, replica: str, phase: str) -> pb.ReplicaState:
+        value = pb.ReplicaPhase.Value(f"REPLICA_PHASE_{phase}")
+        await self.until(lambda: self.state(replica).phase == value, f"{replica} {phase}")
+        return self.state(replica)
+
+    async def relay(self, method: str, payload: bytes, **fields: Any) -> pb.RelayResult:
+        return await self.relay_started(method, payload, **fields)[1]
+
+    def relay_started(self, method: str, payload: bytes, **fields: Any) -> tuple[int, "asyncio.Future[pb.RelayResult]"]:
+        self._calls += 1
+        future: asyncio.Future[pb.RelayResult] = asyncio.get_running_loop().create_future()
+        self._answers[self._calls] = future
+        full = f"/inference.GRPCInferenceService/{method}"
+        request = pb.RelayRequest(method=full, payload=payload, **{"timeout_ms": 10_000, **fields})
+        self._to_node.put_nowait(pb.RelayCall(call=self._calls, request=request))
+        return self._calls, future
+
+    def relay_cancel(self, call: int) -> None:
+        self._to_node.put_nowait(pb.RelayCall(call=call, cancel=True))
+
+    async def Attach(self, request_iterator: AsyncIterator[pb.NodeMessage], context: Any) -> None:
+        self.peers["control"].add(context.peer())
+        self.hellos.append((await context.read()).hello)
+        if self.refuse:
+            self._heard.set()
+            await context.abort(*self.refuse)
+        welcome = pb.FrontWelcome(front=self.name, heartbeat_ms=100, session=f"session-{len(self.hellos)}")
+        await context.write(pb.FrontMessage(welcome=welcome))
+        self._assigned.set()
+        writing = asyncio.create_task(self._push(context))
+        try:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                if message.WhichOneof("kind") == "report":
+                    self.reports.append(message.report)
+                else:
+                    self.heartbeats += 1
+                self._heard.set()
+        finally:
+            writing.cancel()
+
+    async def _push(self, context: Any) -> None:
+        while True:
+            await self._assigned.wait()
+            self._assigned.clear()
+            if self.assignment:
+                await context.write(pb.FrontMessage(assignment=self.assignment))
+
+    async def Fetch(self, request: pb.FetchRequest, context: Any) -> None:
+        self.peers["bulk"].add(context.peer())
+        self.fetches.append(request)
+        data = self.artifacts.get(request.digest)
+        if data is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such artifact")
+            return
+        for offset in range(request.offset, len(data), 1000):
+            piece = data[offset : offset + 1000]
+            sent = self.spoil(offset, piece) if self.spoil else piece
+            if sent is None:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "cut off")
+            await context.write(pb.FetchChunk(offset=offset, data=sent, total_bytes=len(data)))
+
+    async def Serve(self, request_iterator: AsyncIterator[pb.RelayAnswer], context: Any) -> None:
+        self.peers["relay"].add(context.peer())
+        self.relay_hellos.append((await context.read()).hello)
+        self._heard.set()
+        writing = asyncio.create_task(self._relay_down(context))
+        try:
+            while (answer := await context.read()) is not grpc.aio.EOF:
+                self._answers.pop(answer.call).set_result(answer.result)
+        finally:
+            writing.cancel()
+
+    async def _relay_down(self, context: Any) -> None:
+        while True:
+            await context.write(await self._to_node.get())
+
+    async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoReply:
+        self.peers["probe"].add(context.peer())
+        return pb.EchoReply(payload=bytes(request.reply_bytes))

@@ -1,0 +1,284 @@
+"""What an edge node does next: pure, from events to actions.
+
+The assignment is the node's whole desired state. Every step looks at what is wanted and what is there, and asks for
+what brings the two together; so events may be repeated, reordered or lost, and the node still converges. A running
+model is given up only when it was asked to drain, when its successor is ready, when its service is gone, or when the
+node was offline for longer than its policy allows.
+"""
+
+from dataclasses import dataclass
+
+from workers.edge.actions import (
+    Action,
+    DescribeModel,
+    DrainModel,
+    LoadModel,
+    PruneArtifacts,
+    SaveAssignment,
+    SaveContact,
+    SendReport,
+    UnloadModel,
+)
+from workers.edge.assignment import Assignment, Content, Phase, ReplicaAssignment, ReplicaState, Report
+from workers.edge.events import (
+    ArtifactSpoilt,
+    ArtifactVerified,
+    AssignmentReceived,
+    Event,
+    FetchFailed,
+    FetchProgressed,
+    LinkLost,
+    LinkOpened,
+    ModelDrained,
+    ModelLoaded,
+    ModelLoadFailed,
+    ProbeSampled,
+    Restarted,
+    Ticked,
+)
+from workers.edge.fetches import Fetches
+from workers.probe.legs import LegWindow, RoundTrip
+
+CONTACT_EVERY_S = 60.0  # how coarsely the last contact is written down: flash wears, and policies count in hours
+PROBES_PER_REPORT = 2
+SPARE_ARTIFACTS = 3  # kept after their use, because placements come back
+
+
+@dataclass(slots=True)
+class _Model:
+    """One load of a model; `phase` is STARTING, READY or DRAINING."""
+
+    incarnation: str
+    want: ReplicaAssignment
+    phase: Phase = Phase.STARTING
+
+
+class Agent:
+    """One node's state. `boot` tells this boot's incarnations from any other's."""
+
+    def __init__(self, site: str, boot: str) -> None:
+        self._site, self._boot = site, boot
+        self._held = Assignment(revision=0)
+        self._models: dict[str, _Model] = {}
+        self._failed: dict[Content, str] = {}
+        self._fetches = Fetches()
+        self._loads = 0
+        self._kept: tuple[str, ...] | None = None  # the artifacts that the last pruning left, oldest use first
+        self._attached = False
+        self._offline_s, self._offline_since_s = 0.0, 0.0
+        self._contact_saved_at_s = 0.0
+        self._leg: LegWindow | None = None
+        self._probes = 0
+        self._reported: tuple[int, tuple[ReplicaState, ...]] = (0, ())
+
+    @property
+    def held_revision(self) -> int:
+        """0: no assignment yet."""
+        return self._held.revision
+
+    def step(self, event: Event, now_s: float) -> list[Action]:
+        """Take in what happened; answers what to do. Never raises for an event that comes late, twice or never."""
+        actions = self._take_in(event, now_s)
+        actions += self._converge(now_s)
+        return actions + self._report(event, now_s)
+
+    def offline_s(self, now_s: float) -> float:
+        """How long there has been no contact, over reboots as far as the disk knew; 0 while attached."""
+        return 0.0 if self._attached else self._offline_s + max(0.0, now_s - self._offline_since_s)
+
+    def _take_in(self, event: Event, now_s: float) -> list[Action]:
+        match event:
+            case Restarted():
+                self._held = event.assignment or self._held
+                self._offline_s, self._offline_since_s = event.offline_s, now_s
+                self._contact_saved_at_s = now_s
+            case AssignmentReceived():
+                return self._accept(event.assignment)
+            case LinkOpened():
+                return self._opened(event.front, now_s)
+            case LinkLost():
+                return self._lost(now_s)
+            case ProbeSampled():
+                self._sampled(event, now_s)
+            case Ticked():
+                return self._note_contact(now_s)
+            case _:
+                return self._work_ended(event, now_s)
+        return []
+
+    def _work_ended(self, event: Event, now_s: float) -> list[Action]:
+        match event:
+            case FetchProgressed():
+                self._fetches.progressed(event.digest, event.fetched_bytes)
+            case ArtifactVerified():
+                self._fetches.succeeded(event.digest)
+            case FetchFailed():
+                self._fetches.failed(event.digest, event.reason, now_s)
+            case ModelLoaded():
+                return self._loaded(event.incarnation)
+            case ModelLoadFailed():
+                if model := self._take_out(event.incarnation, Phase.STARTING):
+                    self._failed[model.want.content] = event.reason
+            case ArtifactSpoilt():
+                if model := self._take_out(event.incarnation, Phase.STARTING):
+                    self._fetches.spoilt(model.want.content.artifact, event.reason, now_s)
+            case ModelDrained():
+                if self._take_out(event.incarnation, Phase.DRAINING):
+                    return [UnloadModel(event.incarnation)]
+        return []
+
+    def _loaded(self, incarnation: str) -> list[Action]:
+        model = self._models.get(incarnation)
+        if model is None:
+            return [UnloadModel(incarnation)]  # nobody asked for it: it must not stay in memory
+        if model.phase is Phase.STARTING:
+            model.phase = Phase.READY
+        return []
+
+    def _take_out(self, incarnation: str, phase: Phase) -> _Model | None:
+        """None if the event came twice or late: the model is gone, or is further on."""
+        model = self._models.get(incarnation)
+        if model is None or model.phase is not phase:
+            return None
+        return self._models.pop(incarnation)
+
+    def _accept(self, assignment: Assignment) -> list[Action]:
+        """The same revision changes nothing; an older one is a message that was overtaken."""
+        if assignment.revision <= self._held.revision:
+            return []
+        self._held = assignment
+        # A changed assignment is a reason to try again what did not load, unless it is the very same replica.
+        contents = {replica.content for replica in assignment.replicas}
+        self._failed = {content: reason for content, reason in self._failed.items() if content in contents}
+        return [SaveAssignment(assignment)]
+
+    def _opened(self, front: str, now_s: float) -> list[Action]:
+        self._attached = True
+        self._leg, self._probes = LegWindow(f"site/{self._site}", f"front/{front}"), 0
+        self._fetches.retry_now()
+        self._contact_saved_at_s = now_s
+        return [SaveContact(0.0)]
+
+    def _lost(self, now_s: float) -> list[Action]:
+        if not self._attached:
+            return []
+        self._attached, self._offline_s, self._offline_since_s = False, 0.0, now_s
+        self._contact_saved_at_s = now_s
+        return [SaveContact(0.0)]
+
+    def _note_contact(self, now_s: float) -> list[Action]:
+        if now_s - self._contact_saved_at_s < CONTACT_EVERY_S:
+            return []
+        self._contact_saved_at_s = now_s
+        return [SaveContact(self.offline_s(now_s))]
+
+    def _sampled(self, event: ProbeSampled, now_s: float) -> None:
+        if self._leg:
+            self._leg.add(event.sample, now_s)
+            self._probes += isinstance(event.sample, RoundTrip)
+
+    def _converge(self, now_s: float) -> list[Action]:
+        wanted = [each for each in self._held.replicas if not each.draining and not self._expired(each, now_s)]
+        actions: list[Action] = []
+        for want in wanted:
+            actions += self._bring_up(want, now_s)
+        for model in self._models.values():
+            if model.phase is Phase.READY and not self._keeps(model, wanted, now_s):
+                model.phase = Phase.DRAINING
+                actions.append(DrainModel(model.incarnation))
+        return actions + self._tidy(wanted)
+
+    def _bring_up(self, want: ReplicaAssignment, now_s: float) -> list[Action]:
+        if want.content in self._failed:
+            return []
+        if model := self._live(want.content):
+            return self._describe(model, want)
+        if want.content.artifact.digest not in self._fetches.verified:
+            return self._fetches.want(want.content.artifact, now_s)
+        self._loads += 1
+        incarnation = f"{want.content.replica}.{self._loads}.{self._boot}"
+        self._models[incarnation] = _Model(incarnation, want)
+        return [LoadModel(want, incarnation)]
+
+    def _describe(self, model: _Model, want: ReplicaAssignment) -> list[Action]:
+        if model.want == want or model.phase is not Phase.READY:
+            return []
+        model.want = want
+        return [DescribeModel(want, model.incarnation)]
+
+    def _live(self, content: Content) -> _Model | None:
+        """The load of this content that runs or is about to."""
+        for model in self._models.values():
+            if model.want.content == content and model.phase is not Phase.DRAINING:
+                return model
+        return None
+
+    def _keeps(self, model: _Model, wanted: list[ReplicaAssignment], now_s: float) -> bool:
+        """Is it wanted itself, or does it stand in for a successor that is not ready?"""
+        if any(each.content == model.want.content for each in wanted):
+            return True
+        if any(each.content == model.want.content and each.draining for each in self._held.replicas):
+            return False
+        if self._expired(model.want, now_s):
+            return False
+        successors = [each for each in wanted if each.model_key == model.want.model_key]
+        return bool(successors) and not any(self._ready(each.content) for each in successors)
+
+    def _ready(self, content: Content) -> bool:
+        model = self._live(content)
+        return model is not None and model.phase is Phase.READY
+
+    def _expired(self, want: ReplicaAssignment, now_s: float) -> bool:
+        return self.offline_s(now_s) > want.valid_offline_s
+
+    def _tidy(self, wanted: list[ReplicaAssignment]) -> list[Action]:
+        """Forget fetches that nobody needs; delete old artifacts, but only once the node has settled."""
+        needed = {each.content.artifact.digest for each in wanted}
+        needed |= {model.want.content.artifact.digest for model in self._models.values()}
+        actions = self._fetches.forget(frozenset(needed))
+        settled = all(self._ready(each.content) for each in wanted) and len(self._models) == len(wanted)
+        kept = tuple(digest for digest in self._kept or () if digest not in needed)[-SPARE_ARTIFACTS:]
+        kept += tuple(sorted(needed))
+        if not settled or kept == self._kept or self._held.revision == 0:
+            return actions
+        self._kept = kept
+        self._fetches.verified &= set(kept)
+        return [*actions, PruneArtifacts(frozenset(kept))]
+
+    def _report(self, event: Event, now_s: float) -> list[Action]:
+        seen = (self._held.revision, self._states(now_s))
+        due = isinstance(event, LinkOpened | LinkLost) or self._probes >= PROBES_PER_REPORT
+        if seen == self._reported and not due:
+            return []
+        self._reported, self._probes = seen, 0
+        leg = self._leg.estimate(now_s) if self._leg else None
+        return [SendReport(Report(*seen, legs=(leg,) if leg else ()))]
+
+    def _states(self, now_s: float) -> tuple[ReplicaState, ...]:
+        """Every assigned replica, then every one that still runs though it is no longer assigned."""
+        states = {each.content.replica: self._state(each, now_s) for each in self._held.replicas}
+        for model in self._models.values():
+            state = ReplicaState(model.want.content.replica, model.incarnation, model.phase)
+            states.setdefault(state.replica, state)
+        return tuple(states[replica] for replica in sorted(states))
+
+    def _state(self, want: ReplicaAssignment, now_s: float) -> ReplicaState:
+        replica = want.content.replica
+        if reason := self._failed.get(want.content, ""):
+            return ReplicaState(replica, "", Phase.FAILED, reason)
+        if model := self._shown(want):
+            return ReplicaState(replica, model.incarnation, model.phase)
+        if want.draining:
+            return ReplicaState(replica, "", Phase.STOPPED)
+        if self._expired(want, now_s):
+            reason = f"offline for longer than valid_offline_s {want.valid_offline_s}: restore the link to a front"
+            return ReplicaState(replica, "", Phase.STOPPED, reason)
+        fetch = self._fetches.state(want.content.artifact.digest)
+        fetched_bytes, reason = (fetch.fetched_bytes, fetch.reason) if fetch else (0, "")
+        return ReplicaState(replica, "", Phase.FETCHING, reason, fetched_bytes, want.content.artifact.size_bytes)
+
+    def _shown(self, want: ReplicaAssignment) -> _Model | None:
+        """The model that stands for a replica: the ready one of an earlier content until its own is ready."""
+        own = [each for each in self._models.values() if each.want.content.replica == want.content.replica]
+        own.sort(key=lambda each: (each.phase is Phase.READY, each.want.content == want.content))
+        return own[-1] if own else None

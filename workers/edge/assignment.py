@@ -1,0 +1,81 @@
+"""What a node should hold, and what it says it holds: frozen values, apart from how they travel."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from workers.probe.legs import LegEstimate
+
+
+class Phase(StrEnum):
+    """Of a replica, as its node sees it."""
+
+    FETCHING = "fetching"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    digest: str
+    size_bytes: int
+    format: str  # "tflite" or "savedmodel.tar"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a replica is made of. Two assignments with the same content need no new load."""
+
+    replica: str
+    namespace: str
+    service: str
+    version: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaAssignment:
+    content: Content
+    memory_bytes: int
+    decision: str
+    valid_offline_s: int
+    draining: bool
+
+    @property
+    def model_key(self) -> str:
+        """The name by which an inference server on this node knows the service."""
+        return model_key(self.content.namespace, self.content.service)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The node's whole desired state."""
+
+    revision: int
+    replicas: tuple[ReplicaAssignment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    replica: str
+    incarnation: str
+    phase: Phase
+    reason: str = ""
+    fetched_bytes: int = 0
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The node's whole observed state."""
+
+    held_revision: int
+    replicas: tuple[ReplicaState, ...]
+    legs: tuple[LegEstimate, ...]
+
+
+def model_key(namespace: str, service: str) -> str:
+    """`service` in the default namespace, else `namespace/service`."""
+    return service if namespace in ("", "default") else f"{namespace}/{service}"

@@ -1,0 +1,47 @@
+"""Connections to a front: one per class of traffic, and how long to wait between two tries."""
+
+import random
+
+import grpc
+
+CONNECT_WAIT_S = 5.0
+
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 5.0
+
+_OPTIONS = (
+    # Without it grpc may carry two classes over one connection, and a download would delay a heartbeat.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A dead WAN sends no FIN: ping, so that it is noticed within 15 s.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+)
+
+
+def open_channel(front: str) -> grpc.aio.Channel:
+    """A connection of its own. Keep the channel: a stub does not."""
+    return grpc.aio.insecure_channel(front, options=_OPTIONS)
+
+
+class Backoff:
+    """Waits that double up to a most, with jitter: a front that comes back is not met by its whole fleet at once."""
+
+    def __init__(self, chance: random.Random, first_s: float = RETRY_FIRST_S, most_s: float = RETRY_MOST_S) -> None:
+        self._chance, self._first_s, self._most_s = chance, first_s, most_s
+        self._failures = 0
+
+    def next_s(self) -> float:
+        """Between half and all of the wait that is due."""
+        due_s = min(self._most_s, self._first_s * 2.0 ** min(self._failures, 20))
+        self._failures += 1
+        return due_s * self._chance.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        self._failures = 0

@@ -1,0 +1,163 @@
+"""Performs what the agent asks: disk, models, reports. What comes of it goes back as events."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVarTuple
+
+from workers.artifacts.disk import ArtifactFolder
+from workers.artifacts.errors import ArtifactError
+from workers.edge.actions import (
+    Action,
+    CancelFetch,
+    DescribeModel,
+    DrainModel,
+    FetchArtifact,
+    LoadModel,
+    PruneArtifacts,
+    SaveAssignment,
+    SaveContact,
+    SendReport,
+    UnloadModel,
+)
+from workers.edge.assignment import Artifact, Assignment, Report
+from workers.edge.bulk import FetchBroken
+from workers.edge.events import (
+    ArtifactSpoilt,
+    ArtifactVerified,
+    Event,
+    FetchFailed,
+    FetchProgressed,
+    ModelDrained,
+    ModelLoaded,
+    ModelLoadFailed,
+)
+from workers.edge.link import Link
+from workers.edge.models import EdgeModels
+from workers.edge.state import StateFolder
+from workers.edge.status import status_of
+from workers.inference.errors import ModelLoadFailed as LoadFailed
+
+# A retired load goes on for those who name it: their routes change only after the successor was reported.
+LINGER_S = 1.0
+FETCHES_AT_ONCE = 2
+
+Arguments = TypeVarTuple("Arguments")
+
+_log = logging.getLogger(__name__)
+
+
+class Host:
+    """One node's machine, as its agent uses it."""
+
+    def __init__(self, state: StateFolder, models: EdgeModels, link: Link, about: dict[str, str | int]) -> None:
+        self._state, self._models, self._link, self._about = state, models, link, about
+        self._artifacts = ArtifactFolder(state.artifacts)
+        # One thread: what is saved later was decided later.
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    async def perform(self, action: Action, inbox: asyncio.Queue[Event]) -> None:
+        """Ends when the action is done; its failure is an event, or is logged where the agent could not help."""
+        match action:
+            case FetchArtifact():
+                await self._fetch(action.artifact, inbox)
+            case CancelFetch():
+                if task := self._fetches.get(action.digest):
+                    task.cancel()
+            case LoadModel():
+                await inbox.put(await asyncio.to_thread(self._load, action))
+            case DescribeModel():
+                self._models.describe(action.replica, action.incarnation)
+            case DrainModel():
+                await self._drain(action.incarnation, inbox)
+            case UnloadModel():
+                self._models.unload(action.incarnation)
+            case _:
+                await self._write_down(action)
+
+    def serve_services(self, assignment: Assignment) -> None:
+        """Callers of these are told "not ready" rather than "unknown"."""
+        self._models.await_services(frozenset(replica.model_key for replica in assignment.replicas))
+
+    async def _write_down(self, action: Action) -> None:
+        match action:
+            case SaveAssignment():
+                self.serve_services(action.assignment)
+                await self._on_disk(self._state.save_assignment, action.assignment)
+            case SaveContact():
+                await self._on_disk(self._state.save_contact, action.offline_s)
+            case PruneArtifacts():
+                await self._on_disk(self._prune, action.keep)
+            case SendReport():
+                self._link.send(action.report)
+                await self._on_disk(self._save_status, action.report, self._link.problem)
+            case _:
+                raise AssertionError(f"no way to perform {action}")
+
+    async def _on_disk(self, work: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
+        except OSError as err:
+            facts = {"path": str(self._state.root), "error": str(err)}
+            _log.error(
+                "The state folder cannot be written: free space on its disk; a reboot would lose this", extra=facts
+            )
+
+    async def _fetch(self, artifact: Artifact, inbox: asyncio.Queue[Event]) -> None:
+        """One fetch of an artifact at a time: one that was cancelled may still be closing its file."""
+        former, this = self._fetches.get(artifact.digest), asyncio.current_task()
+        assert this is not None
+        self._fetches[artifact.digest] = this
+        try:
+            if former:
+                await asyncio.wait([former])
+            async with self._fetching:
+                event = await self._fetched(artifact, inbox)
+            await inbox.put(event)
+        finally:
+            if self._fetches.get(artifact.digest) is this:
+                del self._fetches[artifact.digest]
+
+    async def _fetched(self, artifact: Artifact, inbox: asyncio.Queue[Event]) -> Event:
+        def progress(fetched_bytes: int) -> None:
+            if not inbox.full():  # the next one says more
+                inbox.put_nowait(FetchProgressed(artifact.digest, fetched_bytes))
+
+        try:
+            if await asyncio.to_thread(self._artifacts.verified, artifact.digest) is None:
+                await self._link.fetch(self._artifacts, artifact, progress)
+        except (FetchBroken, ArtifactError) as err:
+            return FetchFailed(artifact.digest, str(err))
+        except OSError as err:
+            return FetchFailed(artifact.digest, f"{err}: free space on the disk of {self._state.root}")
+        return ArtifactVerified(artifact.digest)
+
+    def _load(self, action: LoadModel) -> Event:
+        """In a thread: checks the file once more, then loads it."""
+        artifact = action.replica.content.artifact
+        try:
+            path = self._artifacts.verified(artifact.digest)
+            if path is None:
+                return ArtifactSpoilt(action.incarnation, "the file on disk was spoilt or gone; it is fetched again")
+            self._models.load(action.replica, action.incarnation, path)
+        except (ArtifactError, OSError) as err:
+            return ArtifactSpoilt(action.incarnation, f"the file on disk cannot be read: {err}")
+        except LoadFailed as err:
+            return ModelLoadFailed(action.incarnation, str(err))
+        return ModelLoaded(action.incarnation)
+
+    async def _drain(self, incarnation: str, inbox: asyncio.Queue[Event]) -> None:
+        self._models.retire(incarnation)
+        await asyncio.sleep(LINGER_S)
+        self._models.drain(incarnation)
+        await inbox.put(ModelDrained(incarnation))
+
+    def _prune(self, keep: frozenset[str]) -> None:
+        if gone := self._artifacts.prune(keep):
+            _log.info("deleted artifacts that nothing uses", extra={"digests": gone})
+
+    def _save_status(self, report: Report, problem: str) -> None:
+        self._state.save_status(status_of(report, self._about, problem))

@@ -1,0 +1,198 @@
+"""The node's connections to its front. The node dials, always; nothing here listens.
+
+Control (NodeLink.Attach) is the lease: while it is open the node is attached. Its welcome names a session, under which
+relay (Relay.Serve), probe (Probe.Echo) and bulk (Bulk.Fetch) open connections of their own.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+import grpc
+
+from protos.link.v1 import link_pb2 as pb
+from protos.link.v1 import link_pb2_grpc
+from workers.artifacts.disk import ArtifactFolder
+from workers.edge import bulk
+from workers.edge.assignment import Artifact, Report
+from workers.edge.bulk import FetchBroken
+from workers.edge.channels import Backoff, open_channel
+from workers.edge.errors import NewerBoot
+from workers.edge.events import AssignmentReceived, Event, LinkLost, LinkOpened, ProbeSampled
+from workers.edge.relay import RelayServer
+from workers.edge.wire import assignment_from, report_to
+from workers.probe.echo import EchoProber
+
+WELCOME_WAIT_S = 5.0
+HEARTBEAT_S = 1.0  # where the front does not say
+STEADY_S = 5.0  # an attachment that held for so long makes the next try a first one
+UNKNOWN_SITE_WAIT_S = 5.0
+ECHO_WAIT_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    front: str  # host:port
+    hello: pb.NodeHello  # without held_revision
+    probe_interval_s: float
+    heartbeat_s: float | None  # None: what the front says
+
+
+class Link:
+    """One node's link to one front's address, through as many attachments as it takes."""
+
+    def __init__(self, settings: LinkSettings, relay: RelayServer, inbox: asyncio.Queue[Event]) -> None:
+        self._settings, self._relay, self._inbox = settings, relay, inbox
+        self._chance = random.Random()
+        self._report: Report | None = None
+        self._report_new = asyncio.Event()
+        self._session: str | None = None  # of the attachment that is open now
+        self.problem = "not attached yet"  # for status; empty while attached
+
+    def send(self, report: Report) -> None:
+        """The latest report replaces one that was not sent yet."""
+        self._report = report
+        self._report_new.set()
+
+    async def run(self, held_revision: Callable[[], int]) -> None:
+        """Attach, again and again, until cancelled. Raises NewerBoot."""
+        backoff = Backoff(self._chance)
+        loop = asyncio.get_running_loop()
+        while True:
+            began_s = loop.time()
+            try:
+                await self._attach(held_revision())
+                self.problem = "the front closed the link"
+            except grpc.aio.AioRpcError as err:
+                self._refused(err)
+                self.problem = f"{err.code().name}: {err.details()}"
+            except TimeoutError:
+                self.problem = f"the front did not answer within {WELCOME_WAIT_S:.0f} s"
+            await self._closed()
+            if loop.time() - began_s > STEADY_S:
+                backoff.reset()
+            wait_s = UNKNOWN_SITE_WAIT_S if self.problem.startswith("NOT_FOUND") else 0.0
+            await asyncio.sleep(max(wait_s, backoff.next_s()))
+
+    async def fetch(self, folder: ArtifactFolder, artifact: Artifact, progress: Callable[[int], None]) -> None:
+        """Raises FetchBroken, ArtifactError, OSError; what came is kept."""
+        session = self._session
+        if session is None:
+            raise FetchBroken(f"not on disk, and no front is attached ({self.problem}); it is tried again")
+        async with open_channel(self._settings.front) as channel:
+            await bulk.fetch(channel, folder, artifact, session, progress)
+
+    def _refused(self, err: grpc.aio.AioRpcError) -> None:
+        """What a person must know; everything else is retried in silence but for the status."""
+        hello = self._settings.hello
+        if err.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            raise NewerBoot(f"node {hello.node}: the front refused epoch {hello.epoch}: {err.details()}") from err
+        if err.code() is grpc.StatusCode.NOT_FOUND:
+            facts = {"site": hello.site, "front": self._settings.front, "said": err.details()}
+            _log.error("The site is not known: apply a Site object of this name, or correct --site", extra=facts)
+
+    async def _attach(self, held_revision: int) -> None:
+        """One attachment, from dialling to its end. Raises AioRpcError, TimeoutError."""
+        async with open_channel(self._settings.front) as channel:
+            stream = link_pb2_grpc.NodeLinkStub(channel).Attach()
+            try:
+                welcome = await asyncio.wait_for(self._greet(stream, held_revision), WELCOME_WAIT_S)
+                await self._opened(stream, welcome)
+            finally:
+                stream.cancel()
+
+    async def _greet(self, stream: "Stream", held_revision: int) -> pb.FrontWelcome:
+        hello = pb.NodeHello()
+        hello.CopyFrom(self._settings.hello)
+        hello.held_revision = held_revision
+        await stream.write(pb.NodeMessage(hello=hello))
+        first = await stream.read()
+        if not isinstance(first, pb.FrontMessage) or first.WhichOneof("kind") != "welcome":
+            raise TimeoutError  # it speaks, but not as a front does: as good as no answer
+        return first.welcome
+
+    async def _opened(self, stream: "Stream", welcome: pb.FrontWelcome) -> None:
+        self._session, self.problem = welcome.session, ""
+        _log.info("attached", extra={"front": welcome.front, "session": welcome.session})
+        await self._inbox.put(LinkOpened(welcome.front))
+        heartbeat_s = self._settings.heartbeat_s or welcome.heartbeat_ms / 1000 or HEARTBEAT_S
+        await _until_first(
+            self._receive(stream), self._talk(stream, heartbeat_s), self._relayed(welcome.session), self._probed()
+        )
+
+    async def _closed(self) -> None:
+        """Tell the agent, if there was an attachment to lose."""
+        if self._session is not None:
+            self._session = None
+            _log.warning("link lost; serving what is held", extra={"problem": self.problem})
+            await self._inbox.put(LinkLost(self.problem))
+
+    async def _receive(self, stream: "Stream") -> None:
+        while isinstance(message := await stream.read(), pb.FrontMessage):
+            if message.WhichOneof("kind") == "assignment":
+                await self._inbox.put(AssignmentReceived(assignment_from(message.assignment)))
+
+    async def _talk(self, stream: "Stream", heartbeat_s: float) -> None:
+        """The only writer: reports when there is a new one, else heartbeats. Ends by being cancelled."""
+        try:
+            while True:
+                await stream.write(await self._next_message(heartbeat_s))
+        except asyncio.InvalidStateError:
+            await asyncio.Event().wait()  # the stream has ended: `_receive` knows why
+
+    async def _next_message(self, heartbeat_s: float) -> pb.NodeMessage:
+        try:
+            await asyncio.wait_for(self._report_new.wait(), heartbeat_s)
+        except TimeoutError:
+            return pb.NodeMessage(heartbeat=pb.Heartbeat())
+        self._report_new.clear()
+        assert self._report is not None
+        return pb.NodeMessage(report=report_to(self._report))
+
+    async def _relayed(self, session: str) -> None:
+        """Keep the relay open as long as the attachment is; its loss is not the attachment's."""
+        backoff = Backoff(self._chance)
+        while True:
+            async with open_channel(self._settings.front) as channel:
+                try:
+                    await self._relay.serve(channel, self._settings.hello.node, session)
+                except grpc.aio.AioRpcError as err:
+                    _log.info("relay lost; dialling again", extra={"code": err.code().name, "said": err.details()})
+            await asyncio.sleep(backoff.next_s())
+
+    async def _probed(self) -> None:
+        async with open_channel(self._settings.front) as channel:
+            stub = link_pb2_grpc.ProbeStub(channel)
+
+            async def echo(payload: bytes, reply_bytes: int) -> None:
+                await stub.Echo(pb.EchoRequest(payload=payload, reply_bytes=reply_bytes), timeout=ECHO_WAIT_S)
+
+            prober = EchoProber(echo)
+            while True:
+                try:
+                    async for sample in prober.samples():
+                        await self._inbox.put(ProbeSampled(sample))
+                except grpc.aio.AioRpcError as err:
+                    _log.info("probe failed", extra={"code": err.code().name, "said": err.details()})
+                if not prober.young:
+                    await asyncio.sleep(self._settings.probe_interval_s)
+
+
+Stream = grpc.aio.StreamStreamCall[pb.NodeMessage, pb.FrontMessage]
+
+
+async def _until_first(*works: Coroutine[None, None, None]) -> None:
+    """Run all of them until one ends; the others are cancelled. Raises what the first raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

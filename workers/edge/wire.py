@@ -1,0 +1,81 @@
+"""Between the wire's messages and the agent's values."""
+
+from protos.link.v1 import link_pb2 as pb
+from workers.edge.assignment import Artifact, Assignment, Content, Phase, ReplicaAssignment, ReplicaState, Report
+from workers.probe.legs import LegEstimate
+
+_PHASES = {
+    Phase.FETCHING: pb.REPLICA_PHASE_FETCHING,
+    Phase.STARTING: pb.REPLICA_PHASE_STARTING,
+    Phase.READY: pb.REPLICA_PHASE_READY,
+    Phase.DRAINING: pb.REPLICA_PHASE_DRAINING,
+    Phase.STOPPED: pb.REPLICA_PHASE_STOPPED,
+    Phase.FAILED: pb.REPLICA_PHASE_FAILED,
+}
+
+
+def assignment_from(message: pb.Assignment) -> Assignment:
+    return Assignment(message.revision, tuple(_replica_from(each) for each in message.replicas))
+
+
+def assignment_to(assignment: Assignment) -> pb.Assignment:
+    return pb.Assignment(revision=assignment.revision, replicas=[_replica_to(each) for each in assignment.replicas])
+
+
+def report_to(report: Report) -> pb.NodeReport:
+    return pb.NodeReport(
+        held_revision=report.held_revision,
+        replicas=[_state_to(state) for state in report.replicas],
+        legs=[leg_to(leg) for leg in report.legs],
+    )
+
+
+def leg_to(leg: LegEstimate) -> pb.LegEstimate:
+    return pb.LegEstimate(
+        source=leg.source,
+        target=leg.target,
+        rtt_p50_ms=leg.rtt_p50_ms,
+        rtt_p99_ms=leg.rtt_p99_ms,
+        up_bps=leg.up_bps or 0.0,
+        down_bps=leg.down_bps or 0.0,
+        samples=leg.samples,
+        newest_age_ms=round(leg.newest_age_s * 1000),
+        method=leg.method,
+    )
+
+
+def _replica_from(message: pb.ReplicaAssignment) -> ReplicaAssignment:
+    artifact = Artifact(message.artifact.digest, message.artifact.size_bytes, message.artifact.format)
+    return ReplicaAssignment(
+        content=Content(message.replica, message.namespace or "default", message.service, message.version, artifact),
+        memory_bytes=message.memory_bytes,
+        decision=message.decision,
+        valid_offline_s=message.valid_offline_s,
+        draining=message.draining,
+    )
+
+
+def _replica_to(replica: ReplicaAssignment) -> pb.ReplicaAssignment:
+    content, artifact = replica.content, replica.content.artifact
+    return pb.ReplicaAssignment(
+        replica=content.replica,
+        namespace=content.namespace,
+        service=content.service,
+        version=content.version,
+        artifact=pb.Artifact(digest=artifact.digest, size_bytes=artifact.size_bytes, format=artifact.format),
+        memory_bytes=replica.memory_bytes,
+        decision=replica.decision,
+        valid_offline_s=replica.valid_offline_s,
+        draining=replica.draining,
+    )
+
+
+def _state_to(state: ReplicaState) -> pb.ReplicaState:
+    return pb.ReplicaState(
+        replica=state.replica,
+        incarnation=state.incarnation,
+        phase=_PHASES[state.phase],
+        reason=state.reason,
+        fetched_bytes=state.fetched_bytes,
+        total_bytes=state.total_bytes,
+    )
