@@ -34,9 +34,33 @@ lock: .venv/ready ## resolve the dependencies anew
 	$(LOCK) --extra edge pyproject.toml -o locks/edge.lock
 	for name in uv tritonclient kserve; do $(LOCK) locks/$$name.in -o locks/$$name.lock; done
 
+schema: .venv/ready ## write the JSON Schemas of the operators' objects
+	$(PY) -m orchestrator.objects.schema docs/schema
+
+tools: ## system tools that the tests need (PostgreSQL, a C compiler)
+	tests/tools/install.sh
+
+demo: .venv/ready .venvs/tritonclient/ready ## the main job, on embedded defaults
+	$(PY) -m benchmarks.demo
+
 check: .venv/ready ## lint, types, import rule, stale stubs, pure tests: no servers, at most a minute
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q -m 'not real'
+
+test: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools ## every test, on real parts
+	$(PY) -m pytest -q
+
+bench: .venv/ready .venvs/tritonclient/ready ## the figures, each with its baseline and the machine's name
+	$(PY) -m benchmarks.cli_start
+	$(PY) -m benchmarks.edge
+	$(PY) -m benchmarks.serving
+	$(PY) -m benchmarks.gateway
+
+soak: .venv/ready ## long runs
+	SKERRY_SOAK=1 $(PY) -m pytest -q -m real tests/store tests/end_to_end
+
+clean: ## what the other targets made
+	rm -rf .venv .venvs .skerry

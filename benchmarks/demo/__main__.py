@@ -1,0 +1,157 @@
+"""`make demo`: trains a model, places it by measured latency, answers, survives a slow link and a dead agent.
+
+Ends with a summary table and exit code 0, or says clearly what failed.
+"""
+
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.demo.stage import HERE, LEGS, ROOT, DemoFailed, Stage, answer_of, stage, wait_for
+from orchestrator.cli.tables import placement_table
+
+console = Console(highlight=False)
+SERVICE = "digits"
+CALLERS, RATE_RPS = 8, 250
+MIN_RATE_RPS = 200
+
+
+class Summary:
+    """Rows of the final table, each with the bound it had to keep."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str, bool]] = []
+
+    def add(self, what: str, figure: str, bound: str, kept: bool) -> None:
+        self.rows.append((what, figure, bound, kept))
+
+    def show(self) -> bool:
+        table = Table(title=f"Skerry, first light, on {platform.node()}", title_justify="left")
+        for head in ("step", "seen", "bound", ""):
+            table.add_column(head, overflow="fold")
+        for what, figure, bound, kept in self.rows:
+            table.add_row(what, figure, bound, "[green]ok[/]" if kept else "[red]FAILED[/]")
+        console.print(table)
+        return all(kept for *_, kept in self.rows)
+
+
+def step(text: str) -> None:
+    console.print(f"\n[bold]▸ {text}[/]")
+
+
+def save_test_images(path: Path) -> None:
+    from workers.training.digits import load_digits
+
+    held_out = load_digits().test
+    np.savez(path, images=held_out.images.astype(np.float32), labels=held_out.labels)
+
+
+def start(on: Stage, summary: Summary) -> None:
+    step("control plane (a Serve deployment on an embedded Ray) and a front")
+    start_s = time.monotonic()
+    on.skerry("up", "--detach", capture=False)
+    summary.add("control plane and front up", f"{time.monotonic() - start_s:.1f} s", "", True)
+    on.skerry("apply", "-f", str(HERE / "objects.yaml"), capture=False)
+    step("three edge sites, one agent each, every WAN leg through a relay that delays and limits")
+    for leg in LEGS:
+        on.start_agent(leg.site, on.start_wan(leg))
+    console.print("  (their delays are known to the relays alone; the agents measure)")
+
+
+def train(on: Stage, summary: Summary) -> None:
+    step("training the digits model with two Ray Train workers")
+    start_s = time.monotonic()
+    on.skerry("train", "-f", str(HERE / "job.yaml"), capture=False)
+    status = on.get("trainingjob", "first")["status"]
+    variants = status["result"]["variants"]
+    accuracies = ", ".join(f"{v['variant'].removeprefix('litert-')} {v['accuracy']:.4f}" for v in variants)
+    summary.add("training job, gate and variants", f"{time.monotonic() - start_s:.1f} s", "", True)
+    summary.add("accuracy on held-out images", accuracies, ">= 0.95", min(v["accuracy"] for v in variants) >= 0.95)
+
+
+def ready_on(on: Stage, sites: set[str]) -> bool:
+    status = on.get("service", SERVICE)["status"]
+    ready = {r["site"] for r in status.get("replicas", []) if r["phase"] == "ready" and r["claim"] == "bound"}
+    return status.get("phase") == "Ready" and ready == sites
+
+
+def place(on: Stage, summary: Summary) -> None:
+    step("a service under a 40 ms policy that prefers the edge; its callers enter at the front")
+    on.skerry("apply", "-f", str(HERE / "service.yaml"), capture=False)
+    seconds = wait_for("the service on edge-a and edge-b", lambda: ready_on(on, {"edge-a", "edge-b"}), 60)
+    summary.add("applied to ready on the two near sites", f"{seconds:.1f} s", "<= 60 s", True)
+    explained = on.explain(SERVICE)
+    console.print(placement_table(explained["placement"], explained["snapshot"]))
+
+
+def call(on: Stage, summary: Summary) -> None:
+    step("all held-out images by an unmodified tritonclient")
+    for name, address in (("front", on.gateway), ("edge-a's LAN address", on.lan["edge-a"])):
+        found = answer_of(on.client("accuracy", address))
+        figure = (
+            f"accuracy {found['accuracy']:.4f}, p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, by {who(found)}"
+        )
+        console.print(f"  {name}: {figure}")
+        summary.add(f"{found['calls']} images to the {name}", figure, ">= 0.95", found["accuracy"] >= 0.95)
+
+
+def who(found: dict[str, Any]) -> str:
+    return ", ".join(f"{site} {count}" for site, count in sorted(found["sites"].items()))
+
+
+def slow_down(on: Stage, summary: Summary) -> None:
+    step("edge-a's WAN leg becomes slow (60 ms one way), under load")
+    load = on.client("load", on.gateway, "--seconds", "15", "--rate-rps", "60", "--callers", str(CALLERS))
+    on.change_wan("edge-a", "delay_ms 60")
+    seconds = wait_for("a move away from edge-a", lambda: ready_on(on, {"edge-b", "local"}), 40)
+    causes = on.get("service", SERVICE)["status"]["causes"]
+    for cause in causes:
+        console.print(f"  {cause}")
+    found = answer_of(load)
+    console.print(f"  calls meanwhile: {found['calls']}, lost: {found['lost']}, by {who(found)}")
+    named = any(cause.startswith("left edge-a: too-slow") for cause in causes)
+    summary.add("slow leg to replica moved", f"{seconds:.1f} s; {causes[0]}", "cause named", named)
+    summary.add("calls lost while it moved", f"{found['lost']} of {found['calls']}", "0", found["lost"] == 0)
+
+
+def kill_agent(on: Stage, summary: Summary) -> None:
+    step(f"edge-b's agent is killed (-9) under {RATE_RPS} calls/s from {CALLERS} callers")
+    load = on.client("load", on.gateway, "--seconds", "8", "--rate-rps", str(RATE_RPS), "--callers", str(CALLERS))
+    time.sleep(2.5)
+    on.agents["edge-b"].kill()
+    found = answer_of(load)
+    console.print(f"  {found['calls']} calls at {found['rate_rps']}/s, lost: {found['lost']}, by {who(found)}")
+    for failure, count in found["failures"].items():
+        console.print(f"  {count} x {failure}")
+    summary.add("agent killed: calls lost", f"{found['lost']} of {found['calls']}", "0", found["lost"] == 0)
+    kept = found["rate_rps"] >= MIN_RATE_RPS * 0.95
+    summary.add(
+        "at a rate of", f"{found['rate_rps']}/s, slowest {found['slowest_ms']} ms", f">= {MIN_RATE_RPS}/s", kept
+    )
+
+
+def main() -> int:
+    begin_s = time.monotonic()
+    summary = Summary()
+    try:
+        with stage(ROOT / ".skerry" / "demo") as on:
+            save_test_images(on.folder / "test-images.npz")
+            for act in (start, train, place, call, slow_down, kill_agent):
+                act(on, summary)
+    except DemoFailed as err:
+        console.print(f"[red]demo failed:[/] {err}", markup=True)
+        console.print(f"  logs: {ROOT / '.skerry' / 'demo'}")
+        return 1
+    summary.add("whole demo, without the install", f"{time.monotonic() - begin_s:.0f} s", "<= 120 s", True)
+    console.print()
+    return 0 if summary.show() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The parts of the demo as processes: started, spoken to and ended here."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+TRITON = ROOT / ".venvs" / "tritonclient" / "bin" / "python"
+POLL_S = 0.1
+
+
+class DemoFailed(Exception):
+    """What did not come out as it should; the message says where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One site's WAN: the demo's secret. One-way delay, each way's throughput."""
+
+    site: str
+    delay_ms: float
+    mbps: float
+
+
+LEGS = (Leg("edge-a", 4, 50), Leg("edge-b", 7, 50), Leg("edge-c", 45, 20))
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@dataclass(slots=True)
+class Stage:
+    """Addresses, environment and processes of one run; everything is below `folder`."""
+
+    folder: Path
+    control: str
+    gateway: str
+    link: str
+    lan: dict[str, str]
+    wans: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return os.environ | {
+            "SKERRY_HOME": str(self.folder / "state"),
+            "SKERRY_CONTROL": self.control,
+            "SKERRY_GATEWAY": self.gateway,
+            "SKERRY_LINK": self.link,
+            "SKERRY_ZONE": "city",
+        }
+
+    def skerry(self, *arguments: str, capture: bool = True, limit_s: float = 180.0) -> str:
+        """The command as a user types it. Raises DemoFailed when it fails."""
+        done = subprocess.run(
+            [BIN / "skerry", *arguments],
+            env=self.environ,
+            text=True,
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.PIPE if capture else None,
+            timeout=limit_s,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise DemoFailed(
+                f"skerry {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout or ''}{done.stderr or ''}"
+            )
+        return done.stdout or ""
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.skerry("get", kind, name, "-o", "json"))
+        return found
+
+    def explain(self, service: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.skerry("explain", service, "-o", "json"))
+        return found
+
+    def start_wan(self, leg: Leg) -> str:
+        """The address at which the agent reaches the front over this link."""
+        command = [sys.executable, "-m", "benchmarks.demo.wan", "--to", self.link]
+        process = subprocess.Popen(
+            [*command, "--delay-ms", str(leg.delay_ms), "--mbps", str(leg.mbps)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.wans[leg.site] = process
+        assert process.stdout is not None
+        return f"127.0.0.1:{process.stdout.readline().strip()}"
+
+    def change_wan(self, site: str, order: str) -> None:
+        stdin = self.wans[site].stdin
+        assert stdin is not None
+        stdin.write(f"{order}\n")
+        stdin.flush()
+
+    def start_agent(self, site: str, front: str) -> None:
+        with (self.folder / f"{site}.log").open("wb") as log:
+            self.agents[site] = subprocess.Popen(
+                [
+                    *(BIN / "skerry-edge", "run", "--site", site, "--node", f"{site}-1", "--front", front),
+                    *("--lan", self.lan[site], "--state-dir", str(self.folder / site)),
+                    *("--memory-mib", "256", "--cores", "2", "--probe-interval-s", "0.25"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def client(self, mode: str, address: str, *more: str) -> subprocess.Popen[str]:
+        """The unmodified client, in its own environment."""
+        images = str(self.folder / "test-images.npz")
+        command = [TRITON, HERE / "client.py", mode, "--address", address, "--service", "digits", "--images", images]
+        return subprocess.Popen([*command, *more], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def answer_of(client: subprocess.Popen[str], limit_s: float = 60.0) -> dict[str, Any]:
+    out, err = client.communicate(timeout=limit_s)
+    if client.returncode != 0:
+        raise DemoFailed(f"the client failed: {err.strip().splitlines()[-1:]}")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def wait_for(what: str, holds: Callable[[], bool], limit_s: float) -> float:
+    """Seconds until it holds. Raises DemoFailed at the limit."""
+    start_s = time.monotonic()
+    while not holds():
+        if time.monotonic() - start_s > limit_s:
+            raise DemoFailed(f"{what}: not within {limit_s:g} s")
+        time.sleep(POLL_S)
+    return time.monotonic() - start_s
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """A fresh folder and free ports; whatever was started is ended, also after a failure."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    ports = free_ports(3 + len(LEGS))
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    lan = dict(zip((leg.site for leg in LEGS), addresses[3:], strict=True))
+    built = Stage(folder, addresses[0], addresses[1], addresses[2], lan)
+    try:
+        yield built
+    finally:
+        for agent in built.agents.values():
+            agent.send_signal(signal.SIGTERM)
+        for wan in built.wans.values():
+            assert wan.stdin is not None
+            wan.stdin.close()
+        for process in [*built.agents.values(), *built.wans.values()]:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        subprocess.run([BIN / "skerry", "down"], env=built.environ, stdout=subprocess.DEVNULL, check=False)
