@@ -1,0 +1,267 @@
+"""A control plane in memory behind the real servicer: what the command and the API are tested on."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import grpc
+
+from orchestrator.api.seams import Applied, Explanation, Part, Progress, PushedModel, Status
+from orchestrator.api.servicer import bind, control_server
+from orchestrator.control.codec import to_json
+from orchestrator.errors import Compacted, InvalidRequest, NotFound, OwnerConflict, RevisionStale
+from orchestrator.model.ids import ServiceRef, SiteName, VersionRef, ZoneName
+from orchestrator.model.legs import Leg, Path, PathKind
+from orchestrator.model.resources import Resources
+from orchestrator.model.snapshot import (
+    ChosenSite,
+    Interval,
+    Refusal,
+    RefusedSite,
+    ServiceDecision,
+    Share,
+    Snapshot,
+    Unserved,
+)
+from orchestrator.model.specs import SiteKind, SiteSpec, Variant
+from orchestrator.model.stored import Change, ChangeType, Json, JsonObject, Key, Owner, StoredObject
+from orchestrator.objects import key_of, labels_of, revision_of, spec_of, validate
+
+CREATED_WALL_S = 1_700_000_000.0
+SITES = (
+    SiteSpec(SiteName("harbour"), SiteKind.EDGE, "EU", "harbour", "any", 0.0, Resources(1 << 30, 4000)),
+    SiteSpec(SiteName("local"), SiteKind.REGION, "EU", "local", "any", 0.1, Resources(1 << 32, 8000)),
+)
+FRONT_LEG = Leg("front/front-0", "site/harbour", 12.0, 18.5, 8e6, 20e6, 40, 0.4, "echo")
+SNAPSHOT = Snapshot(SITES, (), (Path(ZoneName("plant"), SiteName("harbour"), PathKind.RELAY, (FRONT_LEG,)),), ())
+
+
+def decision_for(service: ServiceRef) -> ServiceDecision:
+    """One site chosen, one refused, a part of the calls not served."""
+    refused = RefusedSite(
+        SiteName("local"), ZoneName("plant"), Refusal.TOO_SLOW, 61.0, 40.0, "ms", "raise latency.p99_ms to 61"
+    )
+    chosen = ChosenSite(
+        SiteName("harbour"), 2, Variant.LITERT_INT8, 18.5, 10.0, True, SiteName("local"), 42.5, "preferred, 18.5 ms"
+    )
+    share = Share(
+        ZoneName("plant"), SiteName("harbour"), 0.75, Interval(15.0, 18.5, 25.0), ("front -> site 18.5 ms, 0.4 s old",)
+    )
+    unserved = Unserved(ZoneName("plant"), 0.25, refused)
+    version = VersionRef(service.namespace, "digits-v1")
+    return ServiceDecision(service, version, "line", (chosen,), (share,), (refused,), (unserved,), 0.05)
+
+
+@dataclass(slots=True)
+class FakeControl:
+    """Keeps objects and a change log; `before` is asked at each call and may raise in its place."""
+
+    objects: dict[Key, StoredObject] = field(default_factory=dict)
+    log: list[Change] = field(default_factory=list)
+    compacted: int = 0  # the log answers only after this sequence
+    before: Callable[[str], None] = lambda call: None
+    pushed: list[tuple[PushedModel, bytes]] = field(default_factory=list)
+    log_lines: tuple[str, ...] = ("epoch 1", "epoch 2")
+    job_phase: str = "succeeded"
+    stream_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def put(
+        self, key: Key, spec: JsonObject, status: JsonObject | None = None, owner: Owner = Owner.COMMAND
+    ) -> None:
+        """As the loops write: no checks. `status` None keeps what is there."""
+        old = self.objects.get(key)
+        kept = status if status is not None else old.status if old else {}
+        labels = old.labels if old else {}
+        await self._write(key, owner, spec, kept, labels)
+
+    async def _write(
+        self, key: Key, owner: Owner, spec: JsonObject, status: JsonObject, labels: JsonObject
+    ) -> StoredObject:
+        old, revision = self.objects.get(key), len(self.log) + 1
+        generation = 1 if old is None else old.generation + (dict(old.spec) != dict(spec))
+        texts = {name: str(value) for name, value in labels.items()}
+        stored = StoredObject(key, f"u-{key.name}", revision, generation, owner, texts, spec, status, CREATED_WALL_S)
+        self.objects[key] = stored
+        await self._record(ChangeType.PUT, stored)
+        return stored
+
+    async def _record(self, type: ChangeType, stored: StoredObject) -> None:
+        async with self.changed:
+            self.log.append(Change(len(self.log) + 1, type, stored))
+            self.changed.notify_all()
+
+    async def apply(self, documents: Sequence[dict[str, Json]], owner: Owner, dry_run: bool) -> list[Applied]:
+        self.before("apply")
+        results = []
+        for form in [validate(document) for document in documents]:
+            key, spec, labels = key_of(form), spec_of(form), labels_of(form)
+            old = self.objects.get(key)
+            self._check_write(old, owner, revision_of(form), key)
+            same = old is not None and (dict(old.spec), dict(old.labels)) == (dict(spec), labels)
+            action = "created" if old is None else "unchanged" if same else "configured"
+            if dry_run or (same and old):
+                stored = old or StoredObject(key, "", 0, 0, owner, labels, spec, {}, CREATED_WALL_S)
+            else:
+                stored = await self._write(key, owner, spec, old.status if old else {}, labels)
+            warnings = ("no site is near enough",) if key.name == "far" else ()
+            results.append(Applied(stored, action, warnings))
+        return results
+
+    def _check_write(self, old: StoredObject | None, owner: Owner, revision: int | None, key: Key) -> None:
+        if old is not None and old.owner is not owner:
+            raise OwnerConflict(f"{key}: it is managed by {old.owner.value}: change it there")
+        if revision is not None and revision != (old.revision if old else 0):
+            raise RevisionStale(f"{key}: revision {revision} is not the newest: read it again")
+
+    async def get(self, key: Key) -> StoredObject:
+        self.before("get")
+        if key not in self.objects:
+            raise NotFound(f"{key}: there is none: list them with `skerry get`")
+        return self.objects[key]
+
+    async def list_objects(self, kind: str, namespace: str | None) -> tuple[list[StoredObject], int]:
+        self.before("list")
+        found = [
+            stored
+            for key, stored in sorted(self.objects.items())
+            if kind in ("", key.kind) and namespace in (None, key.namespace)
+        ]
+        return found, len(self.log)
+
+    async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject:
+        stored = await self.get(key)
+        self._check_write(stored, owner, revision, key)
+        del self.objects[key]
+        await self._record(ChangeType.DELETE, stored)
+        return stored
+
+    async def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]:
+        self.before("watch")
+        try:
+            while True:
+                if after_sequence < self.compacted:
+                    raise Compacted(f"the change log begins after {self.compacted}: list again")
+                for change in self.log[after_sequence:]:
+                    after_sequence = change.sequence
+                    key = change.object.key
+                    if kind in ("", key.kind) and namespace in (None, key.namespace):
+                        yield change
+                await self._news(after_sequence)
+        finally:
+            self.stream_ended.set()
+
+    async def _news(self, after_sequence: int) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self.log) > after_sequence or self.compacted > after_sequence)
+
+    async def explain(self, service: ServiceRef, site: SiteName | None) -> Explanation:
+        self.before("explain")
+        await self.get(Key("ModelService", service.namespace, service.name))
+        decision = decision_for(service)
+        if site is not None:
+            decision = replace(decision, chosen=tuple(one for one in decision.chosen if one.site == site))
+        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0)
+
+    async def status(self) -> Status:
+        self.before("status")
+        parts = (
+            Part("control", "leader", "ready", "epoch 7", 65.0),
+            Part("front", "front-0", "attached", "2 nodes", 61.0),
+            Part("node", "harbour-a", "unknown", "silent for 12 s", 12.0),
+        )
+        return Status("0.1.0", 7, "host-1", "d-1", len(self.log), parts)
+
+    async def train(self, document: dict[str, Json], owner: Owner) -> AsyncIterator[Progress]:
+        stored = (await self.apply([document], owner, False))[0].object
+        job, steps = f"{stored.key.namespace}/{stored.key.name}", 3
+        try:
+            for step in range(steps + 1):
+                self.before(f"train {step}")
+                yield Progress(
+                    job, "running", step, steps, "training", {"loss": 1.0 / (1 + step), "accuracy": 0.5}, None
+                )
+            await self.put(stored.key, stored.spec, job_status(self.job_phase), owner)
+            ended = self.objects[stored.key]
+            yield Progress(job, self.job_phase, steps, steps, "accuracy 0.5 is below 0.9", {"accuracy": 0.5}, ended)
+        finally:
+            self.stream_ended.set()
+
+    async def logs(self, key: Key, follow: bool) -> AsyncIterator[str]:
+        await self.get(key)
+        try:
+            for line in self.log_lines:
+                yield line
+            if follow:
+                await asyncio.Event().wait()
+        finally:
+            self.stream_ended.set()
+
+    async def push(self, model: PushedModel, data: AsyncIterator[bytes]) -> StoredObject:
+        self.before("push")
+        content = b"".join([block async for block in data])
+        if f"sha256:{hashlib.sha256(content).hexdigest()}" != model.digest:
+            raise InvalidRequest("digest", model.digest, "the bytes have another: push again")
+        self.pushed.append((model, content))
+        key = Key("ModelVersion", model.namespace, f"{model.name}-{model.digest[7:15]}")
+        return await self._write(key, model.owner, {"model": model.name, "variants": []}, {}, {})
+
+
+def job_status(phase: str) -> dict[str, Json]:
+    variant: dict[str, Json] = {
+        "variant": "litert-int8",
+        "accuracy": 0.97,
+        "size_bytes": 15360,
+        "p50_ms": 0.003,
+        "p99_ms": 0.004,
+    }
+    return {
+        "phase": phase,
+        "step": 3,
+        "steps": 3,
+        "message": "accuracy 0.5 is below 0.9",
+        "version": "digits-v1",
+        "result": {"variants": [variant]},
+    }
+
+
+@dataclass(slots=True)
+class RunningControl:
+    """A FakeControl behind a real server on a thread of its own."""
+
+    control: FakeControl
+    address: str
+    loop: asyncio.AbstractEventLoop
+
+    def do(self, work: Coroutine[None, None, object]) -> None:
+        """Run a coroutine where the control plane lives."""
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=10)
+
+
+@contextmanager
+def running_control(address: str = "127.0.0.1:0", control: FakeControl | None = None) -> Iterator[RunningControl]:
+    """Until the block ends; then the port is closed."""
+    started: list[RunningControl] = []
+    ready, stopping = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        server: grpc.aio.Server = await control_server(found, ())
+        port = bind(server, address)
+        await server.start()
+        started.append(RunningControl(found, f"127.0.0.1:{port}", asyncio.get_running_loop()))
+        ready.set()
+        await stopping.wait()
+        await server.stop(0)
+
+    found = control or FakeControl()
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    thread.start()
+    assert ready.wait(10), "the fake control plane did not start"
+    try:
+        yield started[0]
+    finally:
+        started[0].loop.call_soon_threadsafe(stopping.set)
+        thread.join(10)
