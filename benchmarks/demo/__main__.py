@@ -58,6 +58,9 @@ def start(on: Stage, summary: Summary) -> None:
     on.skerry("up", "--detach", capture=False)
     summary.add("control plane and front up", f"{time.monotonic() - start_s:.1f} s", "", True)
     on.skerry("apply", "-f", str(HERE / "objects.yaml"), capture=False)
+
+
+def join(on: Stage, _summary: Summary) -> None:
     step("three edge sites, one agent each, every WAN leg through a relay that delays and limits")
     for leg in LEGS:
         on.start_agent(leg.site, on.start_wan(leg))
@@ -142,7 +145,7 @@ def main() -> int:
     try:
         with stage(ROOT / ".skerry" / "demo") as on:
             save_test_images(on.folder / "test-images.npz")
-            for act in (start, train, place, call, slow_down, kill_agent):
+            for act in (start, train, join, place, call, slow_down, kill_agent):
                 act(on, summary)
     except DemoFailed as err:
         console.print(f"[red]demo failed:[/] {err}", markup=True)

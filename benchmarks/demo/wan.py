@@ -74,6 +74,8 @@ async def _deliver(on_the_wire: asyncio.Queue[tuple[float, bytes]], writer: asyn
         await asyncio.sleep(max(0.0, at_s - loop.time()))
         if not block:
             return
+        if writer.is_closing():
+            return
         writer.write(block)
         with contextlib.suppress(ConnectionError):
             await writer.drain()

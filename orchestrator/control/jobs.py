@@ -82,7 +82,7 @@ class TrainingLoop:
         await asyncio.to_thread(self.store.commit, Batch(writes=(put,), epoch=lease.epoch))
 
     async def _submit(self, stored: StoredObject) -> None:
-        await self.trainer.submit(job_name(stored.key), json.dumps(_cluster_spec(stored)), self._folder(stored.key))
+        await self.trainer.submit(job_name(stored.key), json.dumps(dict(stored.spec)), self._folder(stored.key))
 
     def _folder(self, key: Key) -> Path:
         return self.jobs_dir / key.namespace / key.name
@@ -145,10 +145,6 @@ class TrainingLoop:
                 await self.trainer.stop(job_name(Key("TrainingJob", job.namespace, job.name)))
                 released = replace(claim, phase=ClaimPhase.RELEASED, epoch=lease.epoch, since_s=self.clock.wall_s())
                 await asyncio.to_thread(self.store.commit, Batch(claims=(released,), epoch=lease.epoch))
-
-
-def _cluster_spec(stored: StoredObject) -> dict[str, Json]:
-    return {**stored.spec, "recipe": str(stored.spec["recipe"]).replace("-", "_"), "data": "digits"}
 
 
 def job_name(key: Key) -> str:

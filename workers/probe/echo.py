@@ -12,13 +12,13 @@ from typing import TypeAlias
 from workers.probe.legs import RoundTrip, Sample, Transfer
 
 METHOD = "grpc-echo"
-TRANSFER_EVERY = 10
+TRANSFER_EVERY = 40  # a transfer delays the calls beside it: rare enough to stay out of their p99
 FIRST_ECHOES = 4  # taken at once, so that a leg is known within its first round trips
 
 LEAST_BYTES = 16 << 10
 MOST_BYTES = 1 << 20  # the wire's limit
-LEAST_TRANSFER_S = 0.05  # shorter: twice the size next time
-MOST_TRANSFER_S = 0.5  # longer: half the size next time
+LEAST_TRANSFER_S = 0.02  # shorter: twice the size next time
+MOST_TRANSFER_S = 0.2  # longer: half the size next time
 
 # Sends a payload, asks for `reply_bytes` back, returns when they came.
 Echo: TypeAlias = Callable[[bytes, int], Awaitable[None]]

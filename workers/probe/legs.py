@@ -1,7 +1,9 @@
 """A leg's recent samples as one estimate.
 
-The window is short on purpose: 15 round trips. Its median has moved once 8 samples say so, its p99 is its worst sample
-and moves with the first. What is older than `MAX_AGE_S` says nothing about now and is forgotten.
+The window is long, so that one hiccup of a busy machine is not taken for the link's tail: a p99 of few samples is their
+worst one. It is cut where the leg itself changed: once the newest `RECENT` samples have another median than those before
+them by more than `SHIFT`, only they count, and the estimate has moved in 8 samples either way. What is older than
+`MAX_AGE_S` says nothing about now and is forgotten.
 """
 
 import math
@@ -10,9 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-ROUND_TRIPS = 15
+ROUND_TRIPS = 256
+RECENT = 8
+SHIFT = 1.5  # as a ratio, and by SHIFT_MS at least: a leg of 0.3 ms that takes 0.6 has not changed for any policy
+SHIFT_MS = 3.0
 TRANSFERS = 5  # of throughput: rarer than round trips, dearer, and steadier
-MAX_AGE_S = 120.0
+MAX_AGE_S = 60.0
 
 # A transfer that is hardly longer than a round trip says "faster than we can tell", not "infinitely fast".
 LEAST_TRANSFER_S = 0.000_2
@@ -67,6 +72,7 @@ class LegWindow:
         """Take a sample in, as of its receipt."""
         if isinstance(sample, RoundTrip):
             self._round_trips.append((now_s, sample))
+            self._cut_at_shift()
         else:
             self._transfers.append((now_s, sample))
 
@@ -89,6 +95,15 @@ class LegWindow:
             newest_age_s=max(0.0, now_s - newest_s),
             method=newest.method,
         )
+
+    def _cut_at_shift(self) -> None:
+        rtts_ms = [sample.rtt_ms for _, sample in self._round_trips]
+        before, recent = rtts_ms[:-RECENT], rtts_ms[-RECENT:]
+        if len(before) < RECENT // 2:
+            return
+        low, high = sorted((quantile(before, 0.5), quantile(recent, 0.5)))
+        if high > SHIFT * low and high - low > SHIFT_MS:
+            self._round_trips = deque(list(self._round_trips)[-RECENT:], maxlen=ROUND_TRIPS)
 
     def _forget(self, now_s: float) -> None:
         while self._round_trips and now_s - self._round_trips[0][0] > MAX_AGE_S:
