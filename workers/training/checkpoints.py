@@ -39,7 +39,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     named |= {f"optimizer-{index:03d}": array for index, array in enumerate(checkpoint.optimizer)}
     buffer = io.BytesIO()
     np.savez(buffer, epochs_done=np.int64(checkpoint.epochs_done), **named)  # type: ignore[arg-type]
-    path = folder / f"epoch-{checkpoint.epochs_done:04d}.npz"
+    path = _path(folder, checkpoint.epochs_done)
     write_whole(path, buffer.getvalue())
     for old in sorted(folder.glob("epoch-*.npz"))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -53,6 +53,15 @@ def newest(folder: Path) -> Checkpoint | None:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             continue  # torn by a crash or a full disk: the one before it will do
     return None
+
+
+def after(folder: Path, epochs_done: int) -> Checkpoint:
+    """Raises FileNotFoundError: this machine does not see the folder that the first worker wrote to."""
+    return _read(_path(folder, epochs_done))
+
+
+def _path(folder: Path, epochs_done: int) -> Path:
+    return folder / f"epoch-{epochs_done:04d}.npz"
 
 
 def _read(path: Path) -> Checkpoint:

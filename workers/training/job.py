@@ -1,6 +1,7 @@
 """One job from spec to result; how the training itself is run (one process, Ray) is the caller's."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -10,11 +11,13 @@ from pathlib import Path
 
 from workers.training import checkpoints
 from workers.training.digits import Split, load_digits
-from workers.training.reports import SPEC, Progress, Reporter, read_progress, write_whole
-from workers.training.result import DataReport, TrainingResult, judge, save_result
+from workers.training.digits_cnn import steps_per_epoch
+from workers.training.reports import LOG, PROGRESS, RESULT, SPEC, Progress, Reporter, read_progress, write_whole
+from workers.training.result import DataReport, TrainingResult, judge, read_result, save_result
 from workers.training.spec import TrainingSpec
 from workers.training.variants import BuiltVariant, Evaluation
 
+RAY_FOLDER = "ray-train"  # what Ray Train itself keeps
 CONVERT_LIMIT_S = 300  # three conversions take about 5 s; a converter that hangs must not hang the job
 
 ConverterCommand = Callable[[Path], list[str]]
@@ -69,14 +72,23 @@ def _crash(code: int, complaints: str, done: list[str]) -> str:
     return f"converter: {how} after {', '.join(done) or 'no variant'}: {last}"
 
 
-def prepare(spec: TrainingSpec, folder: Path) -> Reporter:
-    """Make the job's folder, or take it up again. Raises TrainingFailed if it holds the files of another spec."""
+def finished(spec: TrainingSpec, folder: Path) -> bool:
+    """Whether the folder has this spec's result. A failed one does not count: it is tried again from its checkpoint."""
+    result = read_result(folder)
+    return result is not None and result["spec_digest"] == spec.digest and result["phase"] != "failed"
+
+
+def prepare(spec: TrainingSpec, folder: Path) -> None:
+    """Make the job's folder, or take it up again. What another spec left there (a deleted job's) is removed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SPEC
     if path.exists() and path.read_text() != spec.to_json():
-        raise TrainingFailed(f"{folder}: holds the files of another spec; give this job a folder of its own")
+        for name in (LOG, PROGRESS):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("checkpoints", "variants", "savedmodel", RAY_FOLDER):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / RESULT).unlink(missing_ok=True)
     write_whole(path, spec.to_json().encode())
-    return Reporter(folder)
 
 
 def run_job(
@@ -87,23 +99,37 @@ def run_job(
 ) -> TrainingResult:
     """Train, evaluate, judge, convert; the result is also in the folder. `train` leaves the last checkpoint there."""
     began_s = time.monotonic()
-    reporter = prepare(spec, folder)
+    prepare(spec, folder)
+    reporter = Reporter(folder)
     reporter.log(f"job {spec.model}: {spec.workers} workers, {spec.epochs} epochs, seed {spec.seed}")
     converter = Converter(command(folder))
     try:
         split = load_digits()
+        _starting(reporter, spec, len(split.train))
         train(spec, split, folder, reporter)
         reporter.log(f"trained in {time.monotonic() - began_s:.1f} s")
         _evaluating(reporter, folder)
         result = _concluded(spec, folder, split, converter.run())
     except TrainingFailed as err:
-        result = TrainingResult("failed", str(err), spec.digest)
+        return fail_job(spec.digest, folder, str(err))
     finally:
         converter.close()
     result = replace(result, seconds=round(time.monotonic() - began_s, 2))
     save_result(folder, result)
     reporter.log(f"{result.phase} after {result.seconds:.1f} s: {result.message}")
     return result
+
+
+def fail_job(spec_digest: str, folder: Path, reason: str) -> TrainingResult:
+    result = TrainingResult("failed", reason, spec_digest)
+    Reporter(folder).log(f"failed: {reason}")
+    save_result(folder, result)
+    return result
+
+
+def _starting(reporter: Reporter, spec: TrainingSpec, rows: int) -> None:
+    steps = spec.epochs * steps_per_epoch(rows, spec)
+    reporter.progress(Progress("running", 0, steps, f"starting {spec.workers} workers", {}), force=True)
 
 
 def _evaluating(reporter: Reporter, folder: Path) -> None:

@@ -15,7 +15,8 @@ from workers.training.spec import Gate, TrainingSpec
 
 def train_here(spec: TrainingSpec, split: Split, folder: Path, reporter: Reporter) -> None:
     tf = digits_cnn.quiet_tensorflow()
-    digits_cnn.train(spec, split.train, folder / "checkpoints", tf.distribute.get_strategy(), 0, reporter)
+    member = digits_cnn.Member(tf.distribute.get_strategy())
+    digits_cnn.train(spec, split.train, folder / "checkpoints", member, reporter)
 
 
 def train_locally(spec: TrainingSpec, folder: Path) -> TrainingResult:
