@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,12 @@ class Node:
     state_dir: Path
     log: Path
     process: subprocess.Popen[bytes] | None = None
-    options: list[str] = field(default_factory=list)
+    program: tuple[str, ...] = SKERRY_EDGE
 
     def start(self, front: str, lan: str = "none", *more: str) -> subprocess.Popen[bytes]:
         options = ["--site", "s1", "--node", "n1", "--front", front, "--lan", lan, "--state-dir", str(self.state_dir)]
         with self.log.open("ab") as log:
-            command = [*SKERRY_EDGE, "run", *options, "--probe-interval-s", "0.05", *more]
+            command = [*self.program, "run", *options, "--probe-interval-s", "0.05", *more]
             self.process = subprocess.Popen(command, stderr=log, stdout=log)
         return self.process
 

@@ -107,7 +107,7 @@ class FakeFront(
     def relay_cancel(self, call: int) -> None:
         self._to_node.put_nowait(pb.RelayCall(call=call, cancel=True))
 
-    async def Attach(self, request_iterator: AsyncIterator[pb.NodeMessage], context: Any) -> None:
+    async def Attach(self, request_iterator: AsyncIterator[pb.NodeMessage], context: Any) -> None:  # noqa: N802
         self.peers["control"].add(context.peer())
         self.hellos.append((await context.read()).hello)
         if self.refuse:
@@ -134,7 +134,7 @@ class FakeFront(
             if self.assignment:
                 await context.write(pb.FrontMessage(assignment=self.assignment))
 
-    async def Fetch(self, request: pb.FetchRequest, context: Any) -> None:
+    async def Fetch(self, request: pb.FetchRequest, context: Any) -> None:  # noqa: N802
         self.peers["bulk"].add(context.peer())
         self.fetches.append(request)
         data = self.artifacts.get(request.digest)
@@ -148,7 +148,7 @@ class FakeFront(
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "cut off")
             await context.write(pb.FetchChunk(offset=offset, data=sent, total_bytes=len(data)))
 
-    async def Serve(self, request_iterator: AsyncIterator[pb.RelayAnswer], context: Any) -> None:
+    async def Serve(self, request_iterator: AsyncIterator[pb.RelayAnswer], context: Any) -> None:  # noqa: N802
         self.peers["relay"].add(context.peer())
         self.relay_hellos.append((await context.read()).hello)
         self._heard.set()
@@ -163,6 +163,6 @@ class FakeFront(
         while True:
             await context.write(await self._to_node.get())
 
-    async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoReply:
+    async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoReply:  # noqa: N802
         self.peers["probe"].add(context.peer())
         return pb.EchoReply(payload=bytes(request.reply_bytes))

@@ -57,8 +57,8 @@ class StateFolder:
     def next_epoch(self) -> int:
         """Number of this boot, higher than every earlier one's.
 
-        Without a readable counter it starts at the wall clock's milliseconds: a node whose disk was replaced must not be
-        taken for an old boot of itself.
+        Without a readable counter it starts at the wall clock's milliseconds: a node whose disk was replaced must not
+        be taken for an old boot of itself.
         """
         saved = self._read_json("boots.json").get("epoch")
         epoch = saved + 1 if isinstance(saved, int) and saved > 0 else int(time.time() * 1000)
