@@ -1,5 +1,6 @@
 """Which model answers: names, versions, namespaces, incarnations, drain, and swaps under load."""
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -217,3 +218,18 @@ def test_methods_of_other_servers_are_unimplemented():
         DataPlane().handle(SERVICE + "RepositoryIndex", b"", {})
     assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
     assert isinstance(caught.value, InferenceError)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "said"),
+    [
+        ("folder", "savedmodel", "it holds no saved_model.pb; export it with tf.saved_model.save"),
+        ("x.tar", "savedmodel.tar", r"make it with tar -cf NAME.tar -C FOLDER \."),
+    ],
+)
+def test_a_savedmodel_that_is_none_is_refused_before_tensorflow_is_asked(tmp_path, name, format, said):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "x.tar").write_bytes(b"not a tar")
+    with pytest.raises(ModelLoadFailed, match=said):
+        DataPlane().load(ModelSource("m", "1", tmp_path / name, format))
+    assert "tensorflow" not in sys.modules

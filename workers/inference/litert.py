@@ -9,6 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -55,9 +56,9 @@ class LiteRtModel:
             first = self._make()
         except (OSError, ValueError, RuntimeError) as err:
             raise ModelLoadFailed(str(path), str(err), "check that it is a whole .tflite file") from err
-        names = _signature_names(first)
-        inputs = _named(first.get_input_details(), names)
-        outputs = _named(first.get_output_details(), names)
+        input_names, output_names = _signature_names(first)
+        inputs = _named(first.get_input_details(), input_names)
+        outputs = _named(first.get_output_details(), output_names)
         self._inputs = {name: int(detail["index"]) for name, detail in inputs.items()}
         self._outputs = {name: int(detail["index"]) for name, detail in outputs.items()}
         self.description = _describe(path, inputs, outputs)
@@ -171,23 +172,37 @@ def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype)
 
 
-def _signature_names(interpreter: _Interpreter) -> dict[int, str]:
-    """Names by tensor index, from the serving signature if it covers the graph that `invoke` runs."""
+def _signature_names(interpreter: _Interpreter) -> tuple[Mapping[int, str], Mapping[int, str]]:
+    """Names of inputs and of outputs by tensor index, if the serving signature covers the graph that `invoke` runs."""
     keys = list(interpreter.get_signature_list())
     if not keys:
-        return {}
+        return {}, {}
     runner = interpreter.get_signature_runner("serving_default" if "serving_default" in keys else keys[0])
-    sides = (runner.get_input_details(), runner.get_output_details())
-    names = {int(detail["index"]): str(name) for side in sides for name, detail in side.items()}
-    details = [*interpreter.get_input_details(), *interpreter.get_output_details()]
-    return names if {int(detail["index"]) for detail in details} == set(names) else {}
+    inputs, outputs = (
+        {int(detail["index"]): str(name) for name, detail in side.items()}
+        for side in (runner.get_input_details(), runner.get_output_details())
+    )
+    covered = set(inputs) == _indices(interpreter.get_input_details()) and set(outputs) == _indices(
+        interpreter.get_output_details()
+    )
+    return (inputs, outputs) if covered else ({}, {})
+
+
+def _indices(details: Sequence[Detail]) -> set[int]:
+    return {int(detail["index"]) for detail in details}
 
 
 def _named(details: Sequence[Detail], names: Mapping[int, str]) -> dict[str, Detail]:
-    """By name: the signature's, else the tensor's without the exporter's ornaments ("serving_default_x:0" -> "x")."""
+    """By name: the signature's, in order of names, as TensorFlow gives them; else the tensors' in the file's order.
+
+    Tensors' names come without the exporter's ornaments: "serving_default_x:0" is "x".
+    """
+    if names:
+        return {
+            name: detail for name, detail in sorted(((names[int(d["index"])], d) for d in details), key=itemgetter(0))
+        }
     found: dict[str, Detail] = {}
     for detail in details:
         plain = str(detail["name"]).removeprefix("serving_default_").removesuffix(":0")
-        name = names.get(int(detail["index"])) or plain
-        found[name if name not in found else str(detail["name"])] = detail
+        found[plain if plain not in found else str(detail["name"])] = detail
     return found

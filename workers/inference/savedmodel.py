@@ -25,13 +25,17 @@ class SavedModel:
     def __init__(self, path: Path, packed: bool = False) -> None:
         """Raises ModelLoadFailed."""
         self._name = path.name
+        folder = self._unpack(path) if packed else path
+        # pbtxt and the rest of what TensorFlow would look for are for people, not for serving.
+        if not (folder / "saved_model.pb").is_file():
+            raise ModelLoadFailed(str(path), "it holds no saved_model.pb", "export it with tf.saved_model.save")
         try:
             # Inside: importing it takes seconds and hundreds of MiB, which a LiteRT server never pays.
             self._tf: Any = importlib.import_module("tensorflow")
         except ImportError as err:
             remedy = "install skerry[cloud], or convert the model to .tflite"
             raise ModelLoadFailed(str(path), "a SavedModel needs TensorFlow, which is not installed", remedy) from err
-        self._model: Any = self._load(self._unpack(path) if packed else path)
+        self._model: Any = self._load(folder)
         self._signature: Any = self._pick_signature(path)
         self.description = self._describe(path)
         self._warm_up()

@@ -3,6 +3,7 @@
 import errno
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, cast
@@ -11,7 +12,8 @@ import grpc
 
 from workers.inference.dataplane import MAX_MESSAGE_BYTES, METHODS, SERVICE, Reply
 from workers.inference.errors import AddressInUse, AddressUnusable, InferenceError
-from workers.inference.services import Health, add_reflection
+from workers.inference.health import HEALTH_SERVICE, Health
+from workers.inference.reflection import add_reflection
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +21,7 @@ Metadata = Iterable[tuple[str, str | bytes]]
 
 # Beyond these gRPC answers RESOURCE_EXHAUSTED: waiting longer than this helps no caller.
 WAITING_CALLS_PER_THREAD = 64
+TURNING_AWAY_S = 0.1  # a caller in a closed loop comes by several times in it
 MAX_DETAILS = 1_000  # characters; gRPC's metadata, which carries them, ends at 8 KiB
 
 OPTIONS = (
@@ -41,24 +44,23 @@ class Answers(Protocol):
 
 
 class InferenceServer:
-    """`start` once, `stop` once. Health (and reflection, if asked for) are there when their packages are."""
+    """`start` once, `stop` once. `reflection`: only where its package is installed."""
 
     def __init__(
         self, dataplane: Answers, address: str = "127.0.0.1:0", threads: int = 8, reflection: bool = True
     ) -> None:
-        self._dataplane = dataplane
         self._host, _, self._port = address.rpartition(":")
+        self._door = _Door()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="inference")
-        self._health = Health()
+        self._health = Health(SERVICE)
         self._server = grpc.server(
             self._threads,
-            handlers=[_Handlers(dataplane)],
+            handlers=[_Handlers(dataplane, self._door), self._health],
             options=OPTIONS,
             maximum_concurrent_rpcs=threads * WAITING_CALLS_PER_THREAD,
         )
-        self._health.add_to(self._server)
         if reflection:
-            add_reflection(self._server, (SERVICE, *self._health.names))
+            add_reflection(self._server, (SERVICE, HEALTH_SERVICE))
 
     @property
     def address(self) -> str:
@@ -66,36 +68,74 @@ class InferenceServer:
 
     def start(self) -> int:
         """The bound port. Raises AddressUnusable, AddressInUse."""
+        if not self._port.isdecimal() or int(self._port) > 65535:
+            # gRPC takes a port modulo 65536.
+            raise AddressUnusable(self.address, f"{self._port!r} is no port", "give host:port, the port 0 to 65535")
         try:
             port = self._server.add_insecure_port(self.address)
         except RuntimeError as err:
             raise _unusable(self._host, self._port) from err
         self._port = str(port)
         self._server.start()
-        self._health.set_serving(SERVICE)
+        self._health.serve()
         return port
 
     def stop(self, grace_s: float = 2.0) -> None:
-        """Health off first, so that balancers look elsewhere; then calls under way get `grace_s` to finish."""
+        """Health off first, then no new calls, then those under way get `grace_s` to finish."""
         self._health.leave()
+        self._door.close(grace_s)
         self._server.stop(grace_s).wait(grace_s + 1.0)
         self._threads.shutdown(wait=False)
+
+
+class _Door:
+    """Turns new calls away with UNAVAILABLE before gRPC shuts down, which cancels what arrives meanwhile.
+
+    A caller takes CANCELLED for its own doing; UNAVAILABLE sends it to another replica.
+    """
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def enter(self) -> bool:
+        with self._changed:
+            if not self._closed:
+                self._inside += 1
+            return not self._closed
+
+    def leave(self) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._closed:
+                self._changed.notify_all()
+
+    def close(self, grace_s: float) -> None:
+        """Returns when nobody is inside, and callers had time to be turned away; after `grace_s` at the latest."""
+        with self._changed:
+            self._closed = True
+            turned_away_s = min(TURNING_AWAY_S, grace_s)
+            self._changed.wait_for(lambda: self._inside == 0, grace_s - turned_away_s)
+            self._changed.wait_for(lambda: False, turned_away_s)
 
 
 class _Handlers(grpc.GenericRpcHandler):
     """By full method name; others are gRPC's UNIMPLEMENTED. No serialisers: the data plane speaks bytes."""
 
-    def __init__(self, dataplane: Answers) -> None:
+    def __init__(self, dataplane: Answers, door: _Door) -> None:
         self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            method: grpc.unary_unary_rpc_method_handler(_behaviour(dataplane, method)) for method in METHODS
+            method: grpc.unary_unary_rpc_method_handler(_behaviour(dataplane, method, door)) for method in METHODS
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         return self._handlers.get(handler_call_details.method)
 
 
-def _behaviour(dataplane: Answers, method: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+def _behaviour(dataplane: Answers, method: str, door: _Door) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def answer(payload: bytes, context: grpc.ServicerContext) -> bytes:
+        if not door.enter():
+            context.abort(grpc.StatusCode.UNAVAILABLE, "this server is stopping; ask another replica")
         try:
             reply = dataplane.handle(method, payload, _as_text(context.invocation_metadata()))
         except InferenceError as err:
@@ -104,6 +144,8 @@ def _behaviour(dataplane: Answers, method: str) -> Callable[[bytes, grpc.Service
         except Exception:
             logger.exception("Call ended in a bug of this server", extra={"method": method})
             context.abort(grpc.StatusCode.INTERNAL, "internal error of the server; its log has the details")
+        finally:
+            door.leave()
         if reply.metadata:
             context.set_trailing_metadata(tuple(reply.metadata.items()))
         return reply.payload
