@@ -25,8 +25,11 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         command()(args=list(arguments), prog_name=PROGRAM)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else FAILED if end.code else 0
-    return 0
+        code = end.code
+    else:
+        code = 0
+    sys.stdout.flush()  # here, where a reader that went away is no surprise, and not when the interpreter ends
+    return code if isinstance(code, int) else FAILED if code else 0
 
 
 def _complain(message: str) -> None:

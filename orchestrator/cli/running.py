@@ -133,12 +133,17 @@ def _watch_status(text: Callable[[], str]) -> None:
 
 
 def status_document(reply: "pb.StatusReply") -> "Document":
-    from google.protobuf.json_format import MessageToDict
-
-    document: Document = MessageToDict(
-        reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return document
+    return {
+        "version": reply.version,
+        "epoch": reply.epoch,
+        "leader": reply.leader,
+        "decision": reply.decision,
+        "sequence": reply.sequence,
+        "parts": [
+            {"kind": one.kind, "name": one.name, "phase": one.phase, "detail": one.detail, "age_s": one.age_s}
+            for one in reply.parts
+        ],
+    }
 
 
 def status_text(reply: "pb.StatusReply", output: Output | None) -> str:

@@ -189,7 +189,7 @@ def logs(
     namespace: options.Namespace = "default",
     control: options.Control = options.CONTROL_ADDRESS,
 ) -> None:
-    """Print what a job or a service wrote."""
+    """Print what a training job wrote."""
     from orchestrator.cli.client import ControlClient
 
     one = object_for(target, None, namespace)
