@@ -1,6 +1,7 @@
 """The front's stream to the control plane: reports up, orders down. While it is broken the front goes on as it was."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -63,14 +64,21 @@ class Uplink:
         """One stream, until it breaks. Raises AioRpcError."""
         async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
             stream: Stream = link_pb2_grpc.FrontLinkStub(channel).Attach()
-            reporting = asyncio.create_task(self._send(stream))
+            tasks = [asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream))]
             try:
-                async for orders in stream:
-                    self._heard(orders)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                reporting.cancel()
-                await asyncio.gather(reporting, return_exceptions=True)  # a broken stream fails the reader too
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 stream.cancel()
+            for task in done:
+                if not task.cancelled():  # grpc cancels a reader whose channel is gone
+                    task.result()
+
+    async def _receive(self, stream: Stream) -> None:
+        async for orders in stream:
+            self._heard(orders)
 
     def _heard(self, orders: link_pb2.FrontOrders) -> None:
         if self._lost:
@@ -81,13 +89,11 @@ class Uplink:
     async def _send(self, stream: Stream) -> None:
         report = self._report()
         report.hello.CopyFrom(self._hello)
-        while True:
-            await stream.write(report)
+        while not stream.done():
+            with contextlib.suppress(asyncio.InvalidStateError):  # it ended meanwhile: the reader knows why
+                await stream.write(report)
             await asyncio.sleep(REPORT_GAP_S)
-            try:
-                async with asyncio.timeout(REPORT_EVERY_S - REPORT_GAP_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass  # the regular report is due
+            with contextlib.suppress(TimeoutError):  # then the regular report is due
+                await asyncio.wait_for(self._wake.wait(), REPORT_EVERY_S - REPORT_GAP_S)
             self._wake.clear()
             report = self._report()

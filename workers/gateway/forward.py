@@ -92,7 +92,7 @@ class Gateway:
             failed = err.code not in _CALLERS_FAULT
             raise
         finally:
-            if caller.service in table.services:
+            if method.endswith("/ModelInfer") and caller.service in table.services:
                 self.demand.count(caller.service, caller.zone, len(payload), received, failed)
 
     def _caller(self, table: RouteTable, payload: bytes, metadata: dict[str, str | bytes]) -> Caller:

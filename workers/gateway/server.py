@@ -68,6 +68,8 @@ class OipHandlers(grpc.GenericRpcHandler):
             try:
                 answer = await gateway.infer(method, request, _metadata(context), context.time_remaining())
             except TransportError as err:
+                if method.endswith("/ModelReady") and err.code is grpc.StatusCode.UNAVAILABLE:
+                    return inference_pb2.ModelReadyResponse(ready=False).SerializeToString()  # that is the answer
                 await context.abort(err.code, err.message, err.metadata)
             context.set_trailing_metadata(answer.metadata)
             return answer.payload
