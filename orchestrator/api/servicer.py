@@ -57,7 +57,9 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
     async def List(self, request: pb.ListRequest, context: "Context") -> pb.ListReply:
         async with translated(context, "List"):
             objects, sequence = await self._control.list_objects(*wire.scope_of(request.kind, request.namespace))
-            return pb.ListReply(objects=[wire.object_message(one) for one in objects], sequence=sequence)
+            return pb.ListReply(
+                objects=[wire.object_message(one) for one in objects if wire.published(one)], sequence=sequence
+            )
 
     async def Delete(self, request: pb.DeleteRequest, context: "Context") -> pb.Object:
         async with translated(context, "Delete"):
@@ -70,7 +72,8 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             kind, namespace = wire.scope_of(request.kind, request.namespace)
             async with _ended_with_call(self._control.watch(request.from_sequence, kind, namespace)) as changes:
                 async for change in changes:
-                    yield wire.change_message(change)
+                    if wire.published(change.object):
+                        yield wire.change_message(change)
 
     async def Explain(self, request: pb.ExplainRequest, context: "Context") -> pb.ExplainReply:
         async with translated(context, "Explain"):

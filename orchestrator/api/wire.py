@@ -95,6 +95,11 @@ def documents_from(texts: Sequence[str]) -> list[dict[str, Json]]:
     return [document_from(f"documents_json[{at}]", text) for at, text in enumerate(texts)]
 
 
+def published(stored: StoredObject) -> bool:
+    """Whether the kind is one that operators write: what the control plane keeps for itself stays inside."""
+    return stored.key.kind in KINDS
+
+
 def object_message(stored: StoredObject) -> pb.Object:
     key = stored.key
     return pb.Object(

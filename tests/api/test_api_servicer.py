@@ -168,6 +168,15 @@ async def test_watch_resumes_after_a_sequence(control: FakeControl, stub: Stub) 
     call.cancel()
 
 
+async def test_what_the_control_plane_keeps_for_itself_stays_inside(control: FakeControl, stub: Stub) -> None:
+    await control.put(Key("NodeAssignment", "", "n"), {"secret": 1})
+    await control.put(ZONE_KEY, {"region": "a"})
+    assert [one.ref.kind for one in (await stub.List(pb.ListRequest())).objects] == ["Zone"]
+    call = stub.Watch(pb.WatchRequest())
+    assert (await call.read()).object.ref.kind == "Zone"
+    call.cancel()
+
+
 async def test_watch_of_a_compacted_log_is_out_of_range(control: FakeControl, stub: Stub) -> None:
     control.compacted = 5
     err = await refused(stub.Watch(pb.WatchRequest(from_sequence=3)).read())
