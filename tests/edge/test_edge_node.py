@@ -83,7 +83,7 @@ async def test_legs_are_reported_with_their_method(front: FakeFront, node: Node)
     node.start(front.address)
     await front.until(lambda: any(leg.up_bps for report in front.reports for leg in report.legs), "a throughput")
     leg = front.reports[-1].legs[0]
-    assert (leg.source, leg.target, leg.method) == ("site/s1", "front/f1", "grpc-echo")
+    assert (leg.source, leg.target, leg.method) == ("site/s1", "front/f1", "grpc-echo-min3")
     assert 0 < leg.rtt_p50_ms <= leg.rtt_p99_ms < 1000
     assert leg.down_bps > 0
     assert front.heartbeats + len(front.reports) > 1

@@ -29,7 +29,7 @@ async def test_the_round_trip_is_the_links_and_not_the_connections() -> None:
     (first,) = await take(Link(0.020, 1e7, 1e7).prober(), 1)
     assert isinstance(first, RoundTrip)
     assert round(first.rtt_ms, 6) == 20.0
-    assert first.method == "grpc-echo"
+    assert first.method == "grpc-echo-min3"
 
 
 async def test_throughput_each_way_is_measured_every_tenth_time_less_the_round_trip() -> None:
