@@ -8,6 +8,7 @@ import threading
 from ray import serve
 
 from orchestrator.control.process import run_control
+from orchestrator.lines import log_to
 from orchestrator.settings import settings_from
 
 
@@ -23,8 +24,13 @@ class ControlPlaneReplica:
         self.check_health()
 
     def _run(self, environ: dict[str, str]) -> None:
+        settings = settings_from(environ)
+        settings.logs_dir.mkdir(parents=True, exist_ok=True)
         try:
-            asyncio.run(run_control(settings_from(environ), on_ready=self._ready.set))
+            # Ray keeps its workers' output among its own files; operators look where `up` said.
+            with (settings.logs_dir / "control-plane.log").open("a", buffering=1) as lines:
+                log_to(lines)
+                asyncio.run(run_control(settings, on_ready=self._ready.set))
         except BaseException as err:  # noqa: BLE001 - the thread's edge: Serve hears of it through check_health
             self._failure = err
         finally:

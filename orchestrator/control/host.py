@@ -13,6 +13,7 @@ from types import FrameType
 
 from orchestrator.cloud.ray_node import end_processes, head_processes, instance_of, start_embedded_ray
 from orchestrator.errors import OrchestratorError
+from orchestrator.lines import log_to
 from orchestrator.settings import Settings, settings_from
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ HEAD_DIED = 3  # exit code
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    log_to(sys.stderr)
     settings = settings_from()
     stop = threading.Event()
 

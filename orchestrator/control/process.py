@@ -55,7 +55,6 @@ async def run_plane(
     settings: Settings, store: Store, cloud: Cloud, trainer: Trainer, clock: Clock, on_ready: Callable[[], None]
 ) -> None:
     """Serve the control API and the links, and run the loops while this process leads."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     observations, board = Observations(), Board()
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     leader = Leader(store, holder, settings.lease_ttl_s, clock)

@@ -11,7 +11,7 @@ import grpc.aio
 from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.front import orders
 from orchestrator.front.legs import RegionLeg
-from orchestrator.front.lines import log_to
+from orchestrator.lines import log_to
 from orchestrator.front.link import BulkServicer, NodeLinkServicer, RelayServicer
 from orchestrator.front.nodes import Nodes
 from orchestrator.front.relay import RelayTransport
@@ -62,7 +62,7 @@ class Front:
         self._gateway_server = gateway_server(self._handlers)
         self._link_server = self._link()
         self._uplink: Uplink | None = None
-        self._obey(self._orders.whole())
+        pass
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then drain. Raises Unavailable when an address is taken."""

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from orchestrator.front.lines import LineFormatter
+from orchestrator.lines import LineFormatter
 from orchestrator.front.link import CHUNK_BYTES, BulkServicer
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary

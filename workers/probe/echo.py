@@ -1,7 +1,7 @@
 """Takes samples of a leg by echoes over link/v1 Probe.
 
 Small echoes give the round trip: of `TRIES` in a row the quickest is the sample, as NTP's clock filter does it, since a
-busy machine at either end delays one echo and not the next. So a leg is the unloaded trip; what queues at a server shows
+busy machine at either end delays one echo and not the next. A leg is the unloaded trip; what queues at a server shows
 in its service time. Every `TRANSFER_EVERY`-th is followed by one sized payload up and one down; what each
 took beyond the round trip is transfer time. The size follows the link, so that a slow one is not filled by being
 measured and a fast one is measured at all.

@@ -2,7 +2,7 @@
 
 The window is long, so that one hiccup of a busy machine is not taken for the link's tail: a p99 of few samples is their
 worst one. It is cut where the leg itself changed: once the newest `RECENT` samples have another median than those
-before them by more than `SHIFT`, only they count, and the estimate has moved in 8 samples either way. What is older than
+before them by more than `SHIFT`, only they count: the estimate has moved in 8 samples either way. What is older than
 `MAX_AGE_S` says nothing about now and is forgotten.
 """
 
