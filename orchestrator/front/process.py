@@ -62,7 +62,7 @@ class Front:
         self._gateway_server = gateway_server(self._handlers)
         self._link_server = self._link()
         self._uplink: Uplink | None = None
-        pass
+        self._obey(self._orders.whole())
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then drain. Raises Unavailable when an address is taken."""
