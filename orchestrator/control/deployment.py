@@ -7,9 +7,13 @@ import threading
 
 from ray import serve
 
-from orchestrator.control.process import run_control
+from orchestrator.clock import SystemClock
+from orchestrator.cloud.serve import EmbeddedServe, ReplicaHome
+from orchestrator.cloud.trainer import EmbeddedRayTrainer
+from orchestrator.control.process import run_plane
 from orchestrator.lines import log_to
-from orchestrator.settings import settings_from
+from orchestrator.settings import Settings, settings_from
+from orchestrator.store import open_store
 
 
 class ControlPlaneReplica:
@@ -30,7 +34,7 @@ class ControlPlaneReplica:
             # Ray keeps its workers' output among its own files; operators look where `up` said.
             with (settings.logs_dir / "control-plane.log").open("a", buffering=1) as lines:
                 log_to(lines)
-                asyncio.run(run_control(settings, on_ready=self._ready.set))
+                asyncio.run(_run_embedded(settings, self._ready))
         except BaseException as err:  # noqa: BLE001 - the thread's edge: Serve hears of it through check_health
             self._failure = err
         finally:
@@ -43,6 +47,18 @@ class ControlPlaneReplica:
 
     def pid(self) -> int:
         return os.getpid()
+
+
+async def _run_embedded(settings: Settings, ready: threading.Event) -> None:
+    """Over the Serve and the trainer of the Ray that this process is connected to."""
+    home = ReplicaHome(
+        region=settings.region,
+        control_address=settings.control_address,
+        artifacts_url=settings.artifacts,
+        cache_dir=str(settings.state_dir / "cache"),
+    )
+    store = await asyncio.to_thread(open_store, settings.store)
+    await run_plane(settings, store, EmbeddedServe(home), EmbeddedRayTrainer(), SystemClock(), ready.set)
 
 
 ControlDeployment = serve.deployment(

@@ -1,4 +1,4 @@
-"""The control plane as one asyncio program: its loops and its server. Serve wraps it; tests run it without Ray."""
+"""The control plane as one asyncio program: its loops and its server. No Ray: deployment.py wraps it for Serve."""
 
 import asyncio
 import itertools
@@ -9,9 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 from orchestrator.api.servicer import serve_control
-from orchestrator.clock import Clock, SystemClock
-from orchestrator.cloud.serve import EmbeddedServe, ReplicaHome
-from orchestrator.cloud.trainer import EmbeddedRayTrainer
+from orchestrator.clock import Clock
 from orchestrator.control.board import Board
 from orchestrator.control.jobs import TrainingLoop
 from orchestrator.control.leader import Leader
@@ -23,7 +21,6 @@ from orchestrator.control.seams import Cloud, Store, Trainer
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.ids import SiteName
 from orchestrator.settings import Settings
-from orchestrator.store import open_store
 from protos.link.v1 import link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
 from workers.probe.servicer import ProbeServicer
@@ -35,20 +32,6 @@ def replica_suffixes() -> Iterator[str]:
     """Unique over restarts: a replica's id is never used again."""
     boot = secrets.token_hex(3)
     return (f"{boot}-{n}" for n in itertools.count())
-
-
-async def run_control(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
-    """The embedded form: Serve and the trainer of the Ray that this process is connected to. Until cancelled."""
-    home = ReplicaHome(
-        region=settings.region,
-        control_address=settings.control_address,
-        artifacts_url=settings.artifacts,
-        cache_dir=str(settings.state_dir / "cache"),
-    )
-    await run_plane(
-        settings, await asyncio.to_thread(open_store, settings.store), EmbeddedServe(home), EmbeddedRayTrainer(),
-        SystemClock(), on_ready,
-    )  # fmt: skip
 
 
 async def run_plane(

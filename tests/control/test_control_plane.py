@@ -1,0 +1,230 @@
+"""The loops and the API over the real store and the real wire; the region, the cluster and the front are played."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from orchestrator.model.phases import JobPhase
+from orchestrator.model.running import JobProgress
+from tests.control.fakes import FrontInHand, Running, control_plane, until, until_status
+
+pytestmark = pytest.mark.real
+
+DIGEST = "sha256:" + "a" * 64
+PLACES = """
+apiVersion: skerry.dev/v1alpha1
+kind: Site
+metadata: {name: local}
+spec: {kind: region, jurisdiction: EU, quota: {memory_mib: 4096, cores: 4}}
+---
+apiVersion: skerry.dev/v1alpha1
+kind: Site
+metadata: {name: edge-a}
+spec: {kind: edge, jurisdiction: EU}
+---
+apiVersion: skerry.dev/v1alpha1
+kind: Site
+metadata: {name: edge-b}
+spec: {kind: edge, jurisdiction: EU}
+---
+apiVersion: skerry.dev/v1alpha1
+kind: Zone
+metadata: {name: city}
+spec: {region: local}
+"""
+POLICY = """
+apiVersion: skerry.dev/v1alpha1
+kind: PlacementPolicy
+metadata: {name: near}
+spec:
+  latency: {p99_ms: %s}
+  preferred: [{weight: 10, expression: "site.kind == 'edge'"}]
+  replicas: {min: 1, max: 2}
+"""
+SERVICE = """
+apiVersion: skerry.dev/v1alpha1
+kind: ModelService
+metadata: {name: digits}
+spec: {model: digits, policy: near, demand: [{zone: city, rate_rps: 10, request_bytes: 400, response_bytes: 100}]}
+"""
+
+
+def version(name: str) -> str:
+    return f"""
+apiVersion: skerry.dev/v1alpha1
+kind: ModelVersion
+metadata: {{name: {name}}}
+spec:
+  model: digits
+  variants:
+    - variant: litert-fp32
+      artifact: {{digest: "{DIGEST[:-1]}{name[-1]}", size_bytes: 1000, format: tflite}}
+      memory_mib: 32
+      cores: 0.25
+      accuracy: 0.97
+      latency: {{p50_ms: 0.1, p99_ms: 0.2}}
+"""
+
+
+@pytest.fixture
+def address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+async def front(address: str) -> AsyncIterator[FrontInHand]:
+    held = FrontInHand(address, rtt_ms={"edge-a": 8.0, "edge-b": 14.0})
+    task = asyncio.create_task(held.run())
+    yield held
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def running(tmp_path: Path, address: str) -> AsyncIterator[Running]:
+    async with control_plane(tmp_path, address) as plane:
+        yield plane
+
+
+async def place_digits(running: Running, front: FrontInHand, p99_ms: float = 40) -> None:
+    await running.apply(PLACES + "---" + POLICY % p99_ms + "---" + version("digits-1") + "---" + SERVICE)
+    await until("a route to edge-a", lambda: front.sites_in_use().get("edge-a") == 1.0)
+    await until_status(running, "ModelService", "digits", "Ready")
+
+
+async def test_applied_service_runs_on_the_nearest_edge_site_and_says_why(running: Running, front: FrontInHand) -> None:
+    await place_digits(running, front)
+    status = await running.status_of("ModelService", "digits")
+    assert [r["site"] for r in status["replicas"]] == ["edge-a"]  # type: ignore[attr-defined]
+    assert any("took edge-a" in str(cause) for cause in status["causes"])  # type: ignore[attr-defined]
+    assert running.region.wanted == []
+
+
+async def test_a_slow_leg_moves_the_replica_after_its_successor_is_ready(running: Running, front: FrontInHand) -> None:
+    await place_digits(running, front)
+    served_without_break: list[bool] = []
+
+    async def watch() -> None:
+        while True:
+            served_without_break.append(sum(front.sites_in_use().values()) > 0.99)
+            await asyncio.sleep(0.01)
+
+    watching = asyncio.create_task(watch())
+    front.rtt_ms["edge-a"] = 120.0
+    await until("all calls on edge-b", lambda: front.sites_in_use() == {"edge-b": 1.0})
+    watching.cancel()
+    assert all(served_without_break)
+    status = await until_status(running, "ModelService", "digits", "Ready")
+    assert any(str(c).startswith("left edge-a: too-slow") for c in status["causes"])  # type: ignore[attr-defined]
+    await until("edge-a emptied", lambda: not front.assignments["edge-a-1"].replicas)
+
+
+async def test_a_single_slow_report_moves_nothing(running: Running, front: FrontInHand) -> None:
+    await place_digits(running, front)
+    before = list(front.revisions)
+    front.rtt_ms["edge-a"] = 120.0
+    await asyncio.sleep(0.3)  # less than it takes to settle
+    front.rtt_ms["edge-a"] = 8.0
+    await asyncio.sleep(2.0)
+    assert front.revisions == before
+    assert front.sites_in_use() == {"edge-a": 1.0}
+
+
+async def test_a_restarted_control_plane_takes_over_and_changes_nothing(
+    tmp_path: Path, address: str, front: FrontInHand
+) -> None:
+    async with control_plane(tmp_path, address) as first:
+        await place_digits(first, front)
+        decision = (await first.status_of("ModelService", "digits"))["decision"]
+        held, epoch = dict(front.assignments), front.epoch
+    async with control_plane(tmp_path, address) as second:
+        await until("orders of the next epoch", lambda: front.epoch > epoch)
+        await asyncio.sleep(1.0)
+        assert (await second.status_of("ModelService", "digits"))["decision"] == decision
+        assert {n: a.revision for n, a in front.assignments.items()} == {n: a.revision for n, a in held.items()}
+        assert front.sites_in_use() == {"edge-a": 1.0}
+
+
+async def test_only_one_of_two_control_planes_decides(tmp_path: Path, address: str, front: FrontInHand) -> None:
+    host, _, port = address.rpartition(":")
+    other = f"{host}:{int(port) + 1 if int(port) < 65535 else int(port) - 1}"
+    async with control_plane(tmp_path, address) as first, control_plane(tmp_path, other) as second:
+        await place_digits(first, front)
+        from protos.control.v1 import control_pb2
+
+        epochs = [(await plane.control.Status(control_pb2.StatusRequest())).epoch for plane in (first, second)]
+        assert sorted(epochs)[0] == 0
+        assert sorted(epochs)[1] > 0
+
+
+async def test_a_version_that_does_not_load_is_marked_and_the_running_one_stays(
+    running: Running, front: FrontInHand
+) -> None:
+    await place_digits(running, front)
+    front.broken.add("digits-2")
+    await running.apply(version("digits-2"))
+    failed = await until_status(running, "ModelVersion", "digits-2", "Failed")
+    assert "the file is cut short" in str(failed["conditions"])
+    assert front.sites_in_use() == {"edge-a": 1.0}
+    await until("the running version alone", lambda: front.versions_assigned() == {"digits-1"})
+
+
+async def test_an_impossible_policy_is_told_at_once_with_the_nearest_site(running: Running, front: FrontInHand) -> None:
+    await running.apply(PLACES)
+    await until("nodes known", lambda: front.epoch > 0)
+    reply = await running.apply(POLICY % 1.5 + "---" + version("digits-1") + "---" + SERVICE)
+    warning = next(w for r in reply.results for w in r.warnings)
+    assert "nearest site" in warning
+    assert "1.5" in warning
+    status = await until_status(running, "ModelService", "digits", "Unplaceable")
+    assert "NoSiteFits" in str(status["conditions"])
+
+
+async def test_a_dry_run_writes_nothing(running: Running) -> None:
+    reply = await running.apply(PLACES, dry_run=True)
+    assert {r.action for r in reply.results} == {"created"}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await running.status_of("Site", "local", "")
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_one_bad_document_refuses_all(running: Running) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await running.apply(PLACES + "---" + (POLICY % 40).replace("p99_ms", "p99"))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "spec.latency.p99" in str(refused.value.details())
+    with pytest.raises(grpc.aio.AioRpcError):
+        await running.status_of("Site", "local", "")
+
+
+async def test_a_deleted_policy_stops_nothing(running: Running, front: FrontInHand) -> None:
+    await place_digits(running, front)
+    from protos.control.v1 import control_pb2
+
+    ref = control_pb2.ObjectRef(kind="PlacementPolicy", namespace="default", name="near")
+    await running.control.Delete(control_pb2.DeleteRequest(ref=ref))
+    await asyncio.sleep(2.0)
+    assert front.sites_in_use() == {"edge-a": 1.0}
+
+
+async def test_a_job_claims_its_workers_and_frees_them(running: Running) -> None:
+    await running.apply(PLACES)
+    job = """
+apiVersion: skerry.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: %s}
+spec: {model: digits, recipe: digits-cnn, workers: 3}
+"""
+    await running.apply(job % "one" + "---" + job % "two")
+    await until_status(running, "TrainingJob", "one", "Running")
+    waiting = await until_status(running, "TrainingJob", "two", "Pending")
+    assert "local" in str(waiting["message"])  # four cores, of which three are claimed
+    running.cluster.jobs["default.one"] = JobProgress(JobPhase.REJECTED, 10, 10, "0.91 < 0.95", {"a": 1.0}, "{}")
+    await until_status(running, "TrainingJob", "one", "Rejected")
+    await until_status(running, "TrainingJob", "two", "Running")
