@@ -233,3 +233,13 @@ def test_a_savedmodel_that_is_none_is_refused_before_tensorflow_is_asked(tmp_pat
     with pytest.raises(ModelLoadFailed, match=said):
         DataPlane().load(ModelSource("m", "1", tmp_path / name, format))
     assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_the_answer_itself_says_who_answered_since_most_clients_hide_trailing_metadata(raw):
+    plane = DataPlane()
+    plane.load(source("dense", metadata={"skerry-site": "line-3", "skerry-version": "1"}))
+    answer = infer(plane, request("dense", {"x": ONES}, raw=raw))
+    said = {name: parameter.string_param for name, parameter in answer.parameters.items()}
+    assert said == {"skerry_site": "line-3", "skerry_version": "1"}
+    assert floats(answer, "score").tolist() == [[3.75, 0.375, -0.4375]] * 2

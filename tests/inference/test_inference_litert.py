@@ -79,7 +79,14 @@ def test_callers_in_many_threads_get_their_own_answers():
 
     with ThreadPoolExecutor(8) as callers:
         list(callers.map(call, range(8)))
-    assert len(dense._idle) <= 2
+    assert sum(worker.interpreter is not None for worker in dense._workers) <= 2
+
+
+def test_one_caller_needs_one_interpreter():
+    dense = model("dense")
+    for rows in (1, 2, 3):
+        dense.run({"x": ROWS[:rows]}, ["score"])
+    assert sum(worker.interpreter is not None for worker in dense._workers) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", (MODELS / "dense.tflite").read_bytes()[:-400]])

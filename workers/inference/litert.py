@@ -1,14 +1,14 @@
 """LiteRT: one file held once in memory, a few interpreters over it.
 
-An interpreter serves one call at a time, and each packs its own copy of the weights. So there are as many as there are
-cores at most, made when first needed; more callers than that wait, since the arithmetic could not run anyway.
+An interpreter serves one call at a time, and each packs its own copy of the weights. A large model therefore has as
+many as there are cores, since more arithmetic could not run at once; a small one has one for each caller that may come,
+since a caller that waits costs more than the copy. They are made when first needed.
 """
 
 import logging
 import os
 import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 Shapes = tuple[tuple[int, ...], ...]
 Detail = Mapping[str, Any]  # as LiteRT describes a tensor: name, index, shape, shape_signature, dtype
+SMALL_BYTES = 1024 * 1024
+FOR_SMALL = 8  # the server's threads
 REMEDY = "convert it again with LiteRT's built-in operators only"
 
 
@@ -62,31 +64,41 @@ class LiteRtModel:
         self._inputs = {name: int(detail["index"]) for name, detail in inputs.items()}
         self._outputs = {name: int(detail["index"]) for name, detail in outputs.items()}
         self.description = _describe(path, inputs, outputs)
-        # LIFO: with one caller one interpreter is ever made.
-        self._idle = deque([_Worker(first, self._inputs)])
-        self._permits = threading.Semaphore(interpreters or available_cores())
+        limit = interpreters or (FOR_SMALL if len(self._content) <= SMALL_BYTES else available_cores())
+        self._workers = [_Worker(self._make, self._inputs) for _ in range(limit)]
+        self._workers[0].interpreter = first
         self._warm_up(path, first, inputs)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         wanted = [self._outputs[name] for name in outputs]
-        with self._permits:
-            worker = self._idle.pop() if self._idle else _Worker(self._make(), self._inputs)
-            try:
-                if not self.description.row_by_row:
-                    return worker.run(self._name, inputs, wanted)
+        worker = self._take()
+        try:
+            if self.description.row_by_row:
                 return self._run_rows(worker, inputs, wanted)
-            finally:
-                self._idle.append(worker)
+            return worker.run(self._name, inputs, wanted)
+        finally:
+            worker.busy.release()
+
+    def _take(self) -> "_Worker":
+        """The first that is free, so that few callers need few interpreters; else wait for one of them."""
+        for worker in self._workers:
+            if worker.busy.acquire(blocking=False):
+                return worker
+        worker = self._workers[threading.get_ident() % len(self._workers)]
+        worker.busy.acquire()
+        return worker
 
     def _run_rows(self, worker: "_Worker", inputs: Mapping[str, Array], wanted: Sequence[int]) -> list[Array]:
-        counts = {array.shape[0] for array in inputs.values()}
+        counts = {len(array) for array in inputs.values()}
+        if counts == {1}:
+            return worker.run(self._name, inputs, wanted)
         if len(counts) > 1:
             raise BadTensor(f"inputs bring different numbers of rows: {sorted(counts)}")
         rows = [
             worker.run(self._name, {name: array[row : row + 1] for name, array in inputs.items()}, wanted)
             for row in range(counts.pop())
         ]
-        return rows[0] if len(rows) == 1 else [np.concatenate(column) for column in zip(*rows, strict=True)]
+        return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
     def _make(self) -> _Interpreter:
         return cast(_Interpreter, Interpreter(model_content=self._content, num_threads=1))
@@ -108,18 +120,20 @@ class LiteRtModel:
 
 
 class _Worker:
-    """One interpreter and the shapes it is laid out for."""
+    """An interpreter and the shapes it is laid out for. Whoever uses it holds `busy`."""
 
-    def __init__(self, interpreter: _Interpreter, inputs: Mapping[str, int]) -> None:
-        self._interpreter = interpreter
+    def __init__(self, make: Callable[[], _Interpreter], inputs: Mapping[str, int]) -> None:
+        self.busy = threading.Lock()
+        self.interpreter: _Interpreter | None = None
+        self._make = make
         self._inputs = inputs
         self._shapes: Shapes | None = None
 
     def run(self, model: str, inputs: Mapping[str, Array], wanted: Sequence[int]) -> list[Array]:
-        interpreter = self._interpreter
-        shapes = tuple(inputs[name].shape for name in self._inputs)
+        interpreter = self.interpreter = self.interpreter or self._make()
+        shapes = tuple([inputs[name].shape for name in self._inputs])
         if shapes != self._shapes:
-            self._fit(shapes)
+            self._fit(interpreter, shapes)
         try:
             for name, index in self._inputs.items():
                 interpreter.set_tensor(index, inputs[name])
@@ -129,12 +143,12 @@ class _Worker:
             self._shapes = None  # whatever state it is in, the next call lays it out anew
             raise InferenceFailed(model, str(err)) from err
 
-    def _fit(self, shapes: Shapes) -> None:
+    def _fit(self, interpreter: _Interpreter, shapes: Shapes) -> None:
         self._shapes = None
         try:
             for index, shape in zip(self._inputs.values(), shapes, strict=True):
-                self._interpreter.resize_tensor_input(index, shape, strict=False)
-            self._interpreter.allocate_tensors()
+                interpreter.resize_tensor_input(index, shape, strict=False)
+            interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as err:
             shown = ", ".join(f"{name} {list(shape)}" for name, shape in zip(self._inputs, shapes, strict=True))
             raise BadTensor(f"the model cannot take these shapes together: {shown}: {one_line(str(err))}") from err
@@ -198,9 +212,7 @@ def _named(details: Sequence[Detail], names: Mapping[int, str]) -> dict[str, Det
     Tensors' names come without the exporter's ornaments: "serving_default_x:0" is "x".
     """
     if names:
-        return {
-            name: detail for name, detail in sorted(((names[int(d["index"])], d) for d in details), key=itemgetter(0))
-        }
+        return dict(sorted(((names[int(d["index"])], d) for d in details), key=itemgetter(0)))
     found: dict[str, Detail] = {}
     for detail in details:
         plain = str(detail["name"]).removeprefix("serving_default_").removesuffix(":0")

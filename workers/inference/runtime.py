@@ -19,14 +19,14 @@ class TensorSpec:
     datatype: str
     shape: tuple[int, ...] | None
 
-    def accepts(self, shape: Sequence[int], any_rows: bool = False) -> bool:
-        if self.shape is None:
+    def accepts(self, shape: tuple[int, ...], any_rows: bool = False) -> bool:
+        want = self.shape
+        if want is None or want == shape:
             return True
-        if len(shape) != len(self.shape):
+        if len(shape) != len(want):
             return False
-        if any_rows and self.shape:
-            return all(want in (-1, got) for want, got in zip(self.shape[1:], shape[1:], strict=True))
-        return all(want in (-1, got) for want, got in zip(self.shape, shape, strict=True))
+        start = 1 if any_rows else 0
+        return all(size in (-1, got) for size, got in zip(want[start:], shape[start:], strict=True))
 
     def __str__(self) -> str:
         return f"{self.name} {self.datatype} {'any shape' if self.shape is None else list(self.shape)}"

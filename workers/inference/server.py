@@ -97,16 +97,17 @@ class _Door:
     def __init__(self) -> None:
         self._inside = 0
         self._closed = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # every call takes it twice; a Condition's own would cost more
+        self._changed = threading.Condition(self._lock)
 
     def enter(self) -> bool:
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._inside += 1
             return not self._closed
 
     def leave(self) -> None:
-        with self._changed:
+        with self._lock:
             self._inside -= 1
             if self._closed:
                 self._changed.notify_all()

@@ -18,6 +18,7 @@ from workers.inference.errors import BadTensor
 
 Array = npt.NDArray[Any]  # the element type is a fact of the wire, known only when a request arrives
 Raw = bytes | memoryview
+SMALL_BYTES = 16_384  # below it a copy is cheaper than the views it saves
 MAX_RANK = 32  # numpy ends at 64
 
 
@@ -112,16 +113,19 @@ def element_count(name: str, shape: Sequence[int]) -> int:
     """Raises BadTensor for a size below 1: with none, no size is larger than the content, so no shape costs memory."""
     if len(shape) > MAX_RANK:
         raise BadTensor(f"input {name!r}: {len(shape)} dimensions; at most {MAX_RANK} are possible")
-    if any(size < 1 for size in shape):
+    count = math.prod(shape)
+    if shape and min(shape) < 1:
         raise BadTensor(f"input {name!r}: shape {list(shape)} has a size below 1; send at least one element")
-    return math.prod(shape)
+    return count
 
 
 def raw_of(array: Array, datatype: str) -> memoryview | bytes:
-    """The raw form as a flat buffer, without a copy where the array is contiguous already."""
+    """The raw form as a flat buffer; a large array that is contiguous already is not copied."""
     if datatype == "BYTES":
         elements = [element_bytes(element) for element in array.ravel()]
         return b"".join(part for element in elements for part in (len(element).to_bytes(4, "little"), element))
+    if array.nbytes <= SMALL_BYTES:
+        return array.tobytes()
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 

@@ -1,6 +1,7 @@
 """Requests and answers of ModelInfer: bytes <-> named arrays, checked against the model's description."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -8,7 +9,7 @@ from google.protobuf.message import DecodeError, Message
 from protos.inference.v2 import inference_pb2 as pb
 from workers.inference.errors import BadTensor, Unsupported
 from workers.inference.runtime import ModelDescription, TensorSpec
-from workers.inference.tensors import DATATYPES, Array, element_count, fill_typed, raw_of, read_raw, read_typed
+from workers.inference.tensors import DATATYPES, Array, fill_typed, raw_of, read_raw, read_typed
 
 M = TypeVar("M", bound=Message)
 
@@ -31,19 +32,24 @@ def read_inputs(request: pb.ModelInferRequest, model: ModelDescription) -> dict[
     """Every input of the model, in its datatype and shape. Raises BadTensor, Unsupported."""
     if request.parameters:
         _refuse(_REFUSED_REQUEST, request.parameters, "the request")
-    given = _by_name(request.inputs, model)
     raws = request.raw_input_contents
+    known = {spec.name: spec for spec in model.inputs}
+    if len(request.inputs) != len(known) or any(tensor.name not in known for tensor in request.inputs):
+        raise BadTensor(_misnamed([tensor.name for tensor in request.inputs], model))
     if raws and len(raws) != len(request.inputs):
         raise BadTensor(f"{len(request.inputs)} inputs but {len(raws)} raw_input_contents; send one per input")
     arrays: dict[str, Array] = {}
     for index, tensor in enumerate(request.inputs):
-        shape = _checked_shape(tensor, given[tensor.name], model.row_by_row)
+        name = tensor.name
+        shape = _checked_shape(tensor, known[name], model.row_by_row)
         if not raws:
-            arrays[tensor.name] = read_typed(tensor.name, tensor.datatype, shape, tensor.contents)
+            arrays[name] = read_typed(name, tensor.datatype, shape, tensor.contents)
             continue
         if tensor.HasField("contents"):
-            raise BadTensor(f"input {tensor.name!r} has contents beside raw_input_contents; send one or the other")
-        arrays[tensor.name] = read_raw(tensor.name, tensor.datatype, shape, raws[index])
+            raise BadTensor(f"input {name!r} has contents beside raw_input_contents; send one or the other")
+        arrays[name] = read_raw(name, tensor.datatype, shape, raws[index])
+    if len(arrays) != len(known):
+        raise BadTensor(_misnamed([tensor.name for tensor in request.inputs], model))
     return arrays
 
 
@@ -72,18 +78,17 @@ def write_answer(
     stamp: bytes = b"",
 ) -> bytes:
     """Raw when the request was raw, or when a datatype has no typed form. `stamp`: further fields, serialised."""
-    answer = pb.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
-    raw = bool(request.raw_input_contents) or not all(DATATYPES[spec.datatype].field for spec in specs)
-    for spec, array in zip(specs, arrays, strict=True):
-        tensor = answer.outputs.add(name=spec.name, datatype=spec.datatype, shape=array.shape)
-        if not raw:
-            fill_typed(tensor.contents, array, spec.datatype)
-    parts: list[bytes | memoryview] = [answer.SerializeToString(), stamp]
-    if raw:
-        # Fields may come in any order, and serialised messages concatenate: so a large tensor is copied only once.
+    head = pb.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
+    if not request.raw_input_contents and all(DATATYPES[spec.datatype].field for spec in specs):
         for spec, array in zip(specs, arrays, strict=True):
-            content = raw_of(array, spec.datatype)
-            parts += (_RAW_OUTPUT_TAG, varint(len(content)), content)
+            tensor = head.outputs.add(name=spec.name, datatype=spec.datatype, shape=array.shape)
+            fill_typed(tensor.contents, array, spec.datatype)
+        return head.SerializeToString() + stamp
+    # Serialised messages concatenate: what does not change is made once, and a large tensor is copied only once.
+    parts: list[bytes | memoryview] = [head.SerializeToString(), stamp]
+    for spec, array in zip(specs, arrays, strict=True):
+        content = raw_of(array, spec.datatype)
+        parts += (_output(spec.name, spec.datatype, array.shape), _RAW_OUTPUT_TAG, varint(len(content)), content)
     return b"".join(parts)
 
 
@@ -92,6 +97,14 @@ def stamp_of(metadata: Mapping[str, str]) -> bytes:
     answer = pb.ModelInferResponse()
     for key, value in metadata.items():
         answer.parameters[key.replace("-", "_")].string_param = value
+    return answer.SerializeToString()
+
+
+@lru_cache(maxsize=1024)  # shapes are the callers' choice
+def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    """The `outputs` entry of one raw tensor, as a message that holds nothing else."""
+    answer = pb.ModelInferResponse()
+    answer.outputs.add(name=name, datatype=datatype, shape=shape)
     return answer.SerializeToString()
 
 
@@ -104,29 +117,27 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _by_name(
-    tensors: Sequence[pb.ModelInferRequest.InferInputTensor], model: ModelDescription
-) -> Mapping[str, TensorSpec]:
-    known = {spec.name: spec for spec in model.inputs}
-    names = [tensor.name for tensor in tensors]
-    if len(set(names)) != len(names):
-        raise BadTensor(f"input {next(name for name in names if names.count(name) > 1)!r} is given twice")
+def _misnamed(names: Sequence[str], model: ModelDescription) -> str:
+    known = [spec.name for spec in model.inputs]
+    takes = f"the model takes {', '.join(map(str, model.inputs))}"
     if unknown := [name for name in names if name not in known]:
-        raise BadTensor(f"input {unknown[0]!r} is unknown; the model takes {', '.join(map(str, model.inputs))}")
-    if missing := [name for name in known if name not in names]:
-        raise BadTensor(f"input {missing[0]!r} is missing; the model takes {', '.join(map(str, model.inputs))}")
-    return known
+        return f"input {unknown[0]!r} is unknown; {takes}"
+    if twice := [name for name in names if names.count(name) > 1]:
+        return f"input {twice[0]!r} is given twice; {takes}"
+    missing = [name for name in known if name not in names]
+    return f"input {missing[0]!r} is missing; {takes}"
 
 
-def _checked_shape(tensor: pb.ModelInferRequest.InferInputTensor, spec: TensorSpec, any_rows: bool) -> list[int]:
+def _checked_shape(tensor: pb.ModelInferRequest.InferInputTensor, spec: TensorSpec, any_rows: bool) -> tuple[int, ...]:
+    """Not yet whether its sizes are possible: reading the tensor tells."""
     if tensor.parameters:
         _refuse(_REFUSED_TENSOR, tensor.parameters, f"input {tensor.name!r}")
     if tensor.datatype != spec.datatype:
         raise BadTensor(f"input {tensor.name!r} is {tensor.datatype[:40]}, the model takes {spec.datatype}")
-    shape = list(tensor.shape)
-    element_count(tensor.name, shape)
+    shape = tuple(tensor.shape)
     if not spec.accepts(shape, any_rows):
-        raise BadTensor(f"input {tensor.name!r} has shape {shape}, the model takes {list(spec.shape or ())}")
+        takes = list(spec.shape or ())
+        raise BadTensor(f"input {tensor.name!r} has shape {list(shape)}, the model takes {takes}")
     return shape
 
 
