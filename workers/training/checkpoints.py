@@ -65,7 +65,8 @@ def _path(folder: Path, epochs_done: int) -> Path:
 
 
 def _read(path: Path) -> Checkpoint:
-    with np.load(path, allow_pickle=False) as stored:
+    # From memory: numpy leaves a file open that turns out to be no archive.
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
         names = sorted(stored.files)
         return Checkpoint(
             epochs_done=int(stored["epochs_done"]),

@@ -5,6 +5,7 @@ into driver and controller too: 4 s of CPU each where bytecode is there, 12 s wh
 that this file knows are those of the pinned 2.60; nothing else of the room knows any.
 """
 
+import asyncio
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ import ray
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -24,7 +26,12 @@ UNWANTED_CALLBACKS = (PlacementGroupCleanerCallback, DatasetsCallback)
 
 
 class LeanTrainer(DataParallelTrainer):  # type: ignore[misc]
-    """A fixed number of workers, without datasets of Ray's and without an autoscaler to tell of them."""
+    """A fixed number of workers, without datasets of Ray's and without an autoscaler to tell of them.
+
+    `fit` is for the process of a detached actor: Ray Train's controller runs right in it. As an actor of its own the
+    controller, killed with its owner, left the workers' placement group behind, and with it their CPUs; a placement
+    group that a detached actor makes itself ends with it.
+    """
 
     def _create_default_callbacks(self) -> list[Any]:
         wanted = super()._create_default_callbacks()
@@ -32,7 +39,9 @@ class LeanTrainer(DataParallelTrainer):  # type: ignore[misc]
 
     def _initialize_and_run_controller(self, **given: Any) -> Any:
         policy = _UnannouncedWorkers(scaling_config=self.scaling_config)
-        return super()._initialize_and_run_controller(**(given | {"scaling_policy": policy}))
+        controller = TrainController(**(given | {"scaling_policy": policy}))
+        asyncio.run(controller.run())
+        return controller.get_result()
 
 
 class _UnannouncedWorkers(FixedScalingPolicy):  # type: ignore[misc]

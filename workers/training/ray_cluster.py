@@ -17,12 +17,13 @@ from workers.training.spec import TrainingSpec, parse_spec
 
 MAX_FAILURES = 3  # of the worker group; each one costs a restart from the last epoch's checkpoint
 
-# Read by Ray Train in the driver and handed on to its controller and workers.
+# Read by Ray Train in the driver, and handed on to its workers.
 RAY_TRAIN_ENVIRONMENT: Mapping[str, str] = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # 2 by default: what the end of a short training waits for
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",  # 60 by default: short for a busy machine's first imports
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more, for clouds that announce preemption
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # its controller does, on purpose
 }
 
 

@@ -57,7 +57,7 @@ class TrainingResult:
 
 def judge(accuracy: float, accuracy_min: float) -> GateVerdict:
     passed = accuracy >= accuracy_min
-    reason = "" if passed else f"test accuracy {accuracy:.4f} is below the gate's accuracy_min {accuracy_min:.4f}"
+    reason = "" if passed else f"test accuracy {accuracy:.6g} is below the gate's accuracy_min {accuracy_min:.6g}"
     return GateVerdict(passed, accuracy, accuracy_min, reason)
 
 
