@@ -131,17 +131,20 @@ def _changes(client: "ControlClient", target: Object, message: "pb.Object") -> s
     from orchestrator.cli.client import document_in
 
     found = _recent(client, target, message)
-    lines: list[str] = []
+    blocks: list[str] = []
     for before, change in zip([None, *found], found, strict=False):
-        head = f"revision {change.object.revision} by {change.object.owner}"
-        if before is None:
-            what = ["created" if at(document_in(change.object), "metadata", "generation") == 1 else "as it was then"]
+        head = f"revision {change.object.revision} by {change.object.owner}: "
+        if change.type == "delete":
+            blocks.append(f"{head}deleted")
+        elif before is None:
+            created = at(document_in(change.object), "metadata", "generation") == 1
+            blocks.append(head + ("created" if created else "the oldest that the change log still holds"))
         else:
             what = difference(document_in(before.object), document_in(change.object)) or ["nothing to see"]
-        lines += [f"{head}: {'; '.join(what)}" if change.type == "put" else f"{head}: deleted"]
-    if not lines:
+            blocks.append(head + f"\n{' ' * 4}".join(["", *what] if len(what) > 1 else what))
+    if not blocks:
         return "Recent changes: the change log holds none any more"
-    return "Recent changes:\n" + _indented("\n".join(lines[-RECENT_CHANGES:]))
+    return "Recent changes:\n" + _indented("\n".join(blocks[-RECENT_CHANGES:]))
 
 
 def _placement(client: "ControlClient", target: Object) -> None:
