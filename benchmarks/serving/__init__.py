@@ -1,0 +1,1 @@
+"""Requests per second of one server core: our inference server against a bare gRPC server with the same models."""
