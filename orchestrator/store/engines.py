@@ -1,10 +1,13 @@
 """Connections to the two databases, each set up so that an acknowledged commit is on the disk."""
 
+import random
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -74,26 +77,36 @@ def single_file(path: Path) -> Engine:
 
 def _sqlite_file(url: URL, busy_timeout_s: float, journal: str) -> Engine:
     engine = create_engine(url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
-    event.listen(engine, "connect", _sqlite_preparation(journal))
+    event.listen(engine, "connect", _sqlite_preparation(journal, busy_timeout_s))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _sqlite_preparation(journal: str) -> _Preparation:
+def _sqlite_preparation(journal: str, busy_timeout_s: float) -> _Preparation:
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         # Python's sqlite3 would begin transactions by its own rules, late and never for reads: `_begin_sqlite` does it.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in (
-            "synchronous=FULL",  # in WAL mode NORMAL would lose acknowledged commits with the power
-            f"journal_mode={journal}",  # writes to a new file, so it comes after `synchronous`
-            "foreign_keys=ON",
-            f"journal_size_limit={_JOURNAL_LIMIT_BYTES}",
-        ):
+        # In WAL mode synchronous=NORMAL would lose acknowledged commits with the power.
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", f"journal_size_limit={_JOURNAL_LIMIT_BYTES}"):
             cursor.execute(f"PRAGMA {pragma}")
+        _set_journal(cursor, journal, busy_timeout_s)
         cursor.close()
 
     return prepare
+
+
+def _set_journal(cursor: DBAPICursor, journal: str, busy_timeout_s: float) -> None:
+    """Two processes that open a new file at once: SQLite answers one "locked" here without waiting as it is told to."""
+    deadline_s = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            cursor.execute(f"PRAGMA journal_mode={journal}")
+            return
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                raise
+        time.sleep(random.uniform(0.001, 0.01))
 
 
 def _begin_sqlite(connection: Connection) -> None:

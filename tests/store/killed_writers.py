@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 
+import alembic.command  # noqa: F401  here, so that each fork need not
+
 from orchestrator.errors import RevisionStale, StoreUnavailable
 from orchestrator.model.stored import Batch, Key, Owner, Put, StoredObject
 from orchestrator.store import SqlStore, open_store

@@ -20,7 +20,7 @@ from tests.store_urls import sqlite_url
 
 pytestmark = pytest.mark.real
 
-ROUNDS = 25
+ROUNDS = 15
 
 
 @dataclass(slots=True)
@@ -94,7 +94,8 @@ def check(url: str, after: int, names: tuple[str, str], result: Round) -> int:
             [change.object for change in changes if change.object.key.name == each] for each in (name, f"{name}-twin")
         )
         assert [each.spec["n"] for each in own] == [each.spec["n"] for each in twin], "half a commit"
-    assert len(written) - len(result.acknowledged) <= 2 * (2 + 2 + 1), "more than what was under way"
+    commits = [each for each, _ in written.values() if not each.endswith("-twin")]
+    assert len(commits) - len(result.acknowledged) <= len(names), "more than what was under way"
     return sequence
 
 
@@ -132,7 +133,7 @@ def test_a_first_open_killed_at_any_moment_leaves_a_database_that_opens(writers:
     rng = random.Random(3)
     for number in range(ROUNDS):
         folder = tmp_path / str(number)
-        moment_s = rng.uniform(0, 0.25)
+        moment_s = rng.uniform(0, 0.1)
 
         def both(first: int, second: int, moment_s: float = moment_s) -> None:
             time.sleep(moment_s)
