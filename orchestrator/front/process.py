@@ -11,12 +11,12 @@ import grpc.aio
 from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.front import orders
 from orchestrator.front.legs import RegionLeg
-from orchestrator.lines import log_to
 from orchestrator.front.link import BulkServicer, NodeLinkServicer, RelayServicer
 from orchestrator.front.nodes import Nodes
 from orchestrator.front.relay import RelayTransport
 from orchestrator.front.settings import FrontSettings
 from orchestrator.front.uplink import Uplink
+from orchestrator.lines import log_to
 from orchestrator.settings import loopback
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary

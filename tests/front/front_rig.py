@@ -285,6 +285,7 @@ class Load:
     answered: int = 0
     failures: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    retried: int = 0
     sites: set[str] = field(default_factory=set)
 
     async def run(self, address: str, callers: int, rate: float, lasting_s: float) -> None:
@@ -312,4 +313,5 @@ class Load:
         else:
             self.answered += 1
             self.sites.add(metadata["skerry-site"])
+            self.retried += metadata["skerry-attempts"] != "1"
         self.slowest_s = max(self.slowest_s, time.monotonic() - start_s)

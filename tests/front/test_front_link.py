@@ -11,8 +11,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from orchestrator.lines import LineFormatter
 from orchestrator.front.link import CHUNK_BYTES, BulkServicer
+from orchestrator.lines import LineFormatter
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
 from workers.probe.echo import MOST_BYTES

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from front_rig import ControlPlane, FrontProcess, Load, Node, calling, relay_route, request, table, until
 
 from protos.link.v1 import link_pb2
-from workers.gateway.transport import TransportError
+from workers.gateway.transport import Answer, TransportError
 
 pytestmark = pytest.mark.real
 
@@ -38,16 +39,29 @@ class World:
         self.front: FrontProcess
 
     async def begin(self, first: link_pb2.FrontOrders) -> None:
-        self.control = await ControlPlane(first).start()
-        self._ends.push_async_callback(self.control.kill)
+        self.control = await self.control_plane(first)
         self.front = await FrontProcess(self._state_dir, self.control.port).start()
         self._ends.push_async_callback(self.front.stop, signal.SIGKILL)
+
+    async def control_plane(self, first: link_pb2.FrontOrders, port: int = 0) -> ControlPlane:
+        control = await ControlPlane(first, port).start()
+        self._ends.push_async_callback(control.kill)
+        return control
 
     async def node(self, name: str, relay: bool = True, **more: object) -> Node:
         node = Node(name, **more)  # type: ignore[arg-type]
         self._ends.push_async_callback(node.leave)
         await node.attach(self.front.link)
         return await node.relay(self.front.link) if relay else node
+
+    async def replica(self) -> tuple[asyncio.subprocess.Process, str]:
+        """A replica to dial, and its address."""
+        script = str(Path(__file__).with_name("echo_replica.py"))
+        process = await asyncio.create_subprocess_exec(sys.executable, script, stdout=asyncio.subprocess.PIPE)
+        self._ends.push_async_callback(process.wait)
+        self._ends.callback(lambda: process.kill() if process.returncode is None else None)
+        assert process.stdout is not None
+        return process, (await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip()
 
     async def serving(self) -> None:
         """The front answers calls."""
@@ -155,10 +169,9 @@ async def test_the_control_plane_is_killed_and_no_call_is_lost(world: World) -> 
     await running
     assert load.failures == []
     assert load.answered >= 390
-    again = await ControlPlane(orders("n1", epoch=1), world.control.port).start()
+    again = await world.control_plane(orders("n1", epoch=1), world.control.port)
     await until(lambda: again.state("n1") is not None, "the front reports all it holds to the new one")
     assert again.reports[0].hello.front == "front-0"
-    await again.kill()
 
 
 async def test_orders_of_an_older_leader_are_ignored(world: World) -> None:
@@ -190,8 +203,12 @@ async def test_killed_and_restarted_without_a_control_plane_it_serves_from_what_
 
 
 async def test_one_of_two_streams_is_cut_under_load_and_no_call_is_lost(world: World) -> None:
+    async def thinking(call: link_pb2.RelayRequest) -> Answer:
+        await asyncio.sleep(0.05)  # of the model: so that calls are under way on the stream that is cut
+        return Answer(call.payload, ())
+
     await world.begin(orders("n1", "n2"))
-    first, second = await world.node("n1"), await world.node("n2")
+    first, second = await world.node("n1", handle=thinking), await world.node("n2", handle=thinking)
     await world.serving()
     load = Load()
     running = asyncio.create_task(load.run(world.front.gateway, callers=8, rate=240, lasting_s=3))
@@ -201,6 +218,26 @@ async def test_one_of_two_streams_is_cut_under_load_and_no_call_is_lost(world: W
     assert load.failures == []
     assert load.answered >= 200 * 3
     assert load.sites == {"site-of-n1", "site-of-n2"}
+    assert load.retried > 0, "calls were under way on the stream that was cut"
+
+
+async def test_one_of_two_dialled_replicas_is_killed_under_load_and_no_call_is_lost(world: World) -> None:
+    doomed, doomed_address = await world.replica()
+    _, other_address = await world.replica()
+    routes = [
+        link_pb2.Route(replica=name, site=name, version="v1", share=0.5, predicted_ms=25, address=address)
+        for name, address in (("doomed", doomed_address), ("other", other_address))
+    ]
+    await world.begin(link_pb2.FrontOrders(epoch=1, routes=table(1, *routes)))
+    await world.serving()
+    load = Load()
+    running = asyncio.create_task(load.run(world.front.gateway, callers=8, rate=220, lasting_s=3))
+    await until(lambda: load.sites == {"doomed", "other"}, "both replicas answer")
+    doomed.kill()
+    await running
+    assert load.failures == []
+    assert load.answered >= 200 * 3
+    assert load.retried > 0, "calls were under way at the replica that was killed"
 
 
 async def test_sigterm_lets_calls_end_and_exits_0(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ def patience_s(route: Route, remaining_s: float) -> float:
 
 
 class PatienceLost(TransportError):
-    """A route has not answered for much longer than predicted, another one is free, and the retry is paid for."""
+    """A route has not answered for much longer than predicted, another one is there, and the retry is paid for."""
 
     def __init__(self, route: Route) -> None:
         super().__init__(grpc.StatusCode.UNAVAILABLE, f"replica {route.replica} on {route.site} did not answer in time")
@@ -115,27 +116,32 @@ class Gateway:
         return found
 
     async def _answer(self, call: _Call) -> Answer:
-        """The first answer. Later routes are tried on UNAVAILABLE or lost patience, within deadline and budget."""
-        routes = call.candidates.routes
-        for route, following in zip(routes, (*routes[1:], None), strict=True):
+        """The first answer. Later routes are tried on UNAVAILABLE or lost patience, within deadline and budget.
+
+        A route that was only slow comes up once more, behind the others: they may turn out to be dead.
+        """
+        untried, slow = deque(call.candidates.routes), deque[Route]()
+        while True:
+            route = untried.popleft() if untried else slow.popleft()
             call.attempts += 1
             try:
-                answer = await self._try(call, route, following)
-            except TransportError as err:
-                if following is None or not self._may_retry(call, err):
-                    raise _named_error(err, route, call) from err
-            else:
+                answer = await self._try(call, route, untried[0] if untried else None)
                 return Answer(answer.payload, _named(answer.metadata, route, call))
-        raise AssertionError("candidates are never empty, and the last one answers or raises")
+            except PatienceLost:
+                slow.append(route)
+            except TransportError as err:
+                if not (untried or slow) or not self._may_retry(call, err):
+                    raise _named_error(err, route, call) from err
 
     def _may_retry(self, call: _Call, err: TransportError) -> bool:
-        if isinstance(err, PatienceLost):
-            return True
         in_time = asyncio.get_running_loop().time() < call.until_s
         return err.code is grpc.StatusCode.UNAVAILABLE and in_time and self._budget.take()
 
     async def _try(self, call: _Call, route: Route, following: Route | None) -> Answer:
-        """One route, until the caller's deadline; a slow answer is better than none. Raises PatienceLost."""
+        """One route, until the caller's deadline; a slow answer is better than none.
+
+        Raises PatienceLost where `following`, still untried and in good health, is to be tried instead.
+        """
         loop = asyncio.get_running_loop()
         remaining_s = max(call.until_s - loop.time(), 0.0)
         scope = asyncio.timeout(None)
@@ -184,6 +190,5 @@ def _named_error(err: TransportError, route: Route, call: _Call) -> TransportErr
     """A replica's own refusal passes unchanged; a failure on the way says what was tried."""
     message = err.message
     if err.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        tried = f"{call.attempts} of {len(call.candidates.routes)} routes tried"
-        message = f"{message} (replica {route.replica} on {route.site}; {tried})"
+        message = f"{message} (replica {route.replica} on {route.site}, attempt {call.attempts})"
     return TransportError(err.code, message, _named(err.metadata, route, call))
