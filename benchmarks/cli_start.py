@@ -20,6 +20,7 @@ CASES = {
     "skerry --version": (*COMMAND, "--version"),
     "skerry --help": (*COMMAND, "--help"),
     "skerry get --help": (*COMMAND, "get", "--help"),
+    "skerry completion bash": (*COMMAND, "completion", "bash"),
 }
 
 

@@ -48,13 +48,17 @@ def test_no_verb_shows_the_verbs(skerry: Skerry) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_and_version_load_nothing_heavy(argument: str) -> None:
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("get", "--help"), ("completion", "bash")], ids=" ".join
+)
+def test_help_and_version_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
     code = (
         "import sys; from orchestrator.cli.main import main; code = main();"
         f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules]); sys.exit(code)"
     )
-    ran = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
     assert ran.stdout.splitlines()[-1] == "LOADED []"
 
 
