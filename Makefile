@@ -17,6 +17,8 @@ help: ## list the targets
 	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r locks/uv.lock
 	.venv/bin/uv pip sync -q --python $(PY) --require-hashes locks/dev.lock
 	.venv/bin/uv pip install -q --python $(PY) --no-deps --no-build-isolation -e .
+	# An uncompiled TensorFlow takes 13 s to import instead of 4, in every training process.
+	$(PY) -m compileall -q -j 0 .venv/lib/python3*/site-packages/{tensorflow,keras,ray,google,grpc,numpy,pydantic,sqlalchemy}
 	touch $@
 
 .venvs/%/ready: locks/%.lock .venv/ready

@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=["accuracy", "load"])
     parser.add_argument("--address", required=True)
-    parser.add_argument("--service", required=True)
+    parser.add_argument("--service", default="digits")
     parser.add_argument("--images", required=True, help=".npz with images [n,8,8,1] FP32 and labels [n]")
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--rate-rps", type=float, default=250.0)

@@ -131,7 +131,7 @@ class Stage:
     def client(self, mode: str, address: str, *more: str) -> subprocess.Popen[str]:
         """The unmodified client, in its own environment."""
         images = str(self.folder / "test-images.npz")
-        command = [TRITON, HERE / "client.py", mode, "--address", address, "--service", "digits", "--images", images]
+        command = [TRITON, HERE / "client.py", mode, "--address", address, "--images", images]
         return subprocess.Popen([*command, *more], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -168,8 +168,9 @@ def stage(folder: Path) -> Iterator[Stage]:
         for agent in built.agents.values():
             agent.send_signal(signal.SIGTERM)
         for wan in built.wans.values():
-            assert wan.stdin is not None
-            wan.stdin.close()
+            for pipe in (wan.stdin, wan.stdout):
+                assert pipe is not None
+                pipe.close()
         for process in [*built.agents.values(), *built.wans.values()]:
             try:
                 process.wait(5)

@@ -41,7 +41,9 @@ def start_embedded_ray(instance: str) -> None:
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_DEDUP_LOGS": "0",
             "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
-            "RAY_SERVE_ENABLE_CONTROLLER_RECOVERY": "1",
+            # On Linux Ray takes 127.0.0.1 for "any address of this machine" and listens on all of them. With clusters
+            # switched off, as Ray has it on other systems, the head, its workers and the object store stay on loopback.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
     )
     import ray
@@ -62,6 +64,22 @@ def start_embedded_ray(instance: str) -> None:
         raise CloudUnavailable(
             f"the embedded Ray did not start: {err}; see {ray_temp_dir(instance)}/session_latest/logs"
         ) from err
+
+
+def keep_serve_on_loopback() -> None:
+    """Call it in a deployment's constructor: right after it, Serve opens the replica's own gRPC port.
+
+    Serve 2.60 binds that port, which takes plain text and which nothing here uses, to every address of the machine and
+    has no setting for it.
+    """
+    from ray.serve._private import replica
+
+    bind = replica.add_port_to_grpc_server
+
+    def bind_to_loopback(server: object, address: str) -> int:
+        return int(bind(server, address.replace("[::]", "127.0.0.1")))
+
+    replica.add_port_to_grpc_server = bind_to_loopback
 
 
 def head_processes() -> list[psutil.Process]:

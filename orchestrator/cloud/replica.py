@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 from ray import serve
 
+from orchestrator.cloud.ray_node import keep_serve_on_loopback
 from orchestrator.cloud.serve import DEPLOYMENT, ReplicaHome
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
@@ -32,6 +33,7 @@ class ModelReplica:
     """One copy of one version. A failed load is reported with its reason, then fails the start, which Serve retries."""
 
     def __init__(self, namespace: str, service: str, version: str, digest: str, format: str, home: ReplicaHome) -> None:
+        keep_serve_on_loopback()
         incarnation = secrets.token_hex(6)
         self._report = link_pb2.ReplicaReport(
             replica=f"{service}-{home.region}-{incarnation}",

@@ -14,6 +14,8 @@ from orchestrator.errors import CloudUnavailable
 from orchestrator.model.running import CloudReplicas
 
 DEPLOYMENT = "replica"
+# Object names have no dot. A slash would do for Serve's API, but Serve names log files by applications.
+SEPARATOR = "."
 # Serve's own health check heals a replica that hangs; a killed one it sees at once.
 HEALTH_CHECK_PERIOD_S = 5.0
 SHUTDOWN_GRACE_S = 3.0
@@ -37,18 +39,14 @@ class EmbeddedServe:
 
     def __init__(self, home: ReplicaHome) -> None:
         self._home = home
-        self._deployed: ServeDeploySchema | None = None
 
     async def deploy(self, wanted: Sequence[CloudReplicas]) -> None:
-        """Bring the region to `wanted`. The same call again costs nothing; another number keeps those that run."""
+        """Bring the region to `wanted`. What failed is tried again; what runs is kept, also at another number."""
         config = _config(wanted, self._home)
-        if config == self._deployed:
-            return
         try:
             await asyncio.to_thread(_deploy, config)
         except (RayError, RayServeException, TimeoutError) as err:
             raise CloudUnavailable(f"Serve of region {self._home.region} did not take the deployment: {err}") from err
-        self._deployed = config
 
     async def problems(self) -> Mapping[tuple[str, str], str]:
         """Per (namespace, service) why Serve cannot bring it up."""
@@ -60,7 +58,7 @@ class EmbeddedServe:
             (namespace, service): message
             for name, (failed, message) in status.items()
             if failed
-            for namespace, service, _version in [name.split("/", 2)]
+            for namespace, service, _version in [name.split(SEPARATOR, 2)]
         }
 
 
@@ -69,7 +67,7 @@ def _config(wanted: Sequence[CloudReplicas], home: ReplicaHome) -> ServeDeploySc
 
 
 def _name(wanted: CloudReplicas) -> str:
-    return f"{wanted.namespace}/{wanted.service}/{wanted.version}"
+    return SEPARATOR.join((wanted.namespace, wanted.service, wanted.version))
 
 
 def _application(wanted: CloudReplicas, home: ReplicaHome) -> ServeApplicationSchema:
@@ -118,5 +116,5 @@ def _status() -> dict[str, tuple[bool, str]]:
     return {
         name: (application.status in failed, application.message or str(application.status))
         for name, application in serve.status().applications.items()
-        if name.count("/") == 2
+        if name.count(SEPARATOR) == 2
     }

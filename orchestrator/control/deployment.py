@@ -8,6 +8,7 @@ import threading
 from ray import serve
 
 from orchestrator.clock import SystemClock
+from orchestrator.cloud.ray_node import keep_serve_on_loopback
 from orchestrator.cloud.serve import EmbeddedServe, ReplicaHome
 from orchestrator.cloud.trainer import EmbeddedRayTrainer
 from orchestrator.control.process import run_plane
@@ -20,6 +21,7 @@ class ControlPlaneReplica:
     """Runs the control plane on an event loop of its own, so that Serve's calls never wait for a decision."""
 
     def __init__(self, environ_json: str) -> None:
+        keep_serve_on_loopback()
         self._failure: BaseException | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(json.loads(environ_json),), daemon=True)

@@ -38,6 +38,7 @@ SEED = 0
 GRACE_S = 10.0
 # Long enough that one slow probe moves nothing, short enough that callers of a slow site do not wait.
 SETTLE_S = 1.5
+CLOUD_RETRY_S = 15.0
 
 
 @dataclass(slots=True)
@@ -83,14 +84,15 @@ class PlacementLoop:
         self._routes_count = 0
         self._deploying: asyncio.Task[None] | None = None
         self._deployed: list[CloudReplicas] | None = None
-        self._cloud_problem = ""
+        self._cloud_problems: dict[tuple[str, str], str] = {}
+        self._retry_at_s = 0.0
         self.current: Current | None = None
         self.judgement: Judgement | None = None
 
     @property
     def cloud_problem(self) -> str:
         """Why the region's Serve could not be brought to what is wanted; empty when it could."""
-        return self._cloud_problem
+        return "; ".join(f"{'/'.join(key)} {why}".strip("/ ") for key, why in sorted(self._cloud_problems.items()))
 
     async def tick(self, lease: Lease) -> None:
         """One round. Raises Unavailable when the store does not answer; a stale write is left to the next tick."""
@@ -214,21 +216,34 @@ class PlacementLoop:
             await self._board.publish(published)
 
     def _act(self, claims: list[Claim], now_s: float) -> None:
-        """Bring Serve to the ledger, one deployment at a time; a failed one is tried again at the next tick."""
+        """Bring Serve to the ledger, one call at a time; a failed one is tried again after a while."""
         if self._deploying is not None and not self._deploying.done():
             return
         wanted = cloud_replicas(claims, now_s)
-        if wanted != self._deployed:
-            self._deploying = asyncio.create_task(self._deploy(wanted))
+        if wanted != self._deployed or (self._cloud_problems and now_s >= self._retry_at_s):
+            self._deploying = asyncio.create_task(self._deploy(wanted, now_s))
+        elif wanted:
+            self._deploying = asyncio.create_task(self._look())
 
-    async def _deploy(self, wanted: list[CloudReplicas]) -> None:
+    async def _deploy(self, wanted: list[CloudReplicas], now_s: float) -> None:
+        self._retry_at_s = now_s + CLOUD_RETRY_S
         try:
             await self._cloud.deploy(wanted)
         except CloudUnavailable as err:
-            self._cloud_problem = str(err)
+            self._cloud_problems = {("", ""): str(err)}
             log.warning("deployment failed", extra={"reason": str(err)})
             return
-        self._cloud_problem, self._deployed = "", wanted
+        self._cloud_problems, self._deployed = {}, wanted
+
+    async def _look(self) -> None:
+        """What Serve says of what it was asked to run."""
+        try:
+            found = dict(await self._cloud.problems())
+        except CloudUnavailable as err:
+            found = {("", ""): str(err)}
+        if found and found != self._cloud_problems:
+            log.warning("region cannot run what it should", extra={"problems": str(found)})
+        self._cloud_problems = found
 
 
 def _unreported(world: World, observed: Observed) -> bool:
