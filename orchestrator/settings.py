@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from orchestrator.errors import InvalidRequest
 
@@ -35,7 +36,7 @@ class Settings:
 
     @property
     def store(self) -> str:
-        return self.store_url or f"sqlite:///{self.state_dir / 'store.db'}"
+        return self.store_url or f"sqlite:///{quote(str(self.state_dir / 'store.db'))}"
 
     @property
     def artifacts(self) -> str:

@@ -21,7 +21,7 @@ def backup(
 ) -> None:
     """Write the store to one file.
 
-    All objects, decisions and the change log; the control plane may go on running.
+    All objects, claims, decisions and leases; the control plane may go on running.
     """
     from orchestrator.store import open_store
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from orchestrator.control.registering import trained_version
 from orchestrator.control.seams import Store, Trainer
 from orchestrator.control.statuses import condition
 from orchestrator.control.world import World, read_world
-from orchestrator.errors import ClaimRefused, CloudUnavailable, Conflict
+from orchestrator.errors import CloudUnavailable, Conflict
 from orchestrator.model.claims import Claim, JobHold
 from orchestrator.model.ids import JobRef, ReplicaId, SiteName
 from orchestrator.model.phases import ClaimPhase, JobPhase
@@ -19,12 +20,22 @@ from orchestrator.model.resources import Resources
 from orchestrator.model.running import JobProgress
 from orchestrator.model.stored import Batch, Json, Key, Lease, Put, StoredObject
 from orchestrator.objects.translate import site_spec
+from orchestrator.training.phases import JobEvent, transition
+from orchestrator.training.queue import Admit, Cluster, Hold, QueuedJob, admit
 from workers.artifacts.library import ArtifactLibrary
 
 log = logging.getLogger(__name__)
 
 WORKER_NEED = Resources(memory_bytes=768 * 1024 * 1024, compute_millis=1000)  # TensorFlow alone takes 600 MiB
 RUNNING = (JobPhase.RUNNING, JobPhase.EVALUATING)
+# What a cluster's word on a running job means for its phase.
+EVENTS = {
+    JobPhase.RUNNING: JobEvent.CLUSTER_LOST,  # it trains again after evaluating: it was lost in between
+    JobPhase.EVALUATING: JobEvent.TRAINED,
+    JobPhase.SUCCEEDED: JobEvent.PASSED,
+    JobPhase.REJECTED: JobEvent.REFUSED,
+    JobPhase.FAILED: JobEvent.BROKE,
+}
 
 
 @dataclass(slots=True)
@@ -41,43 +52,52 @@ class TrainingLoop:
 
     async def tick(self, lease: Lease) -> None:
         world = await asyncio.to_thread(read_world, self.store)
-        jobs = sorted(world.of("TrainingJob"), key=lambda s: (s.created_wall_s, s.key))
         await self._release_orphans(world, lease)
+        jobs = world.of("TrainingJob")
+        pending = {_ref(s.key): s for s in jobs if phase_of(s) is JobPhase.PENDING}
+        for action in admit([_queued(s) for s in pending.values()], self._clusters(world)):
+            stored = pending[action.job]
+            await self._guarded(stored, self._act(action, stored, world, lease))
         for stored in jobs:
-            phase = phase_of(stored)
-            try:
-                if phase is JobPhase.PENDING:
-                    await self._admit(stored, world, lease)
-                elif phase in RUNNING:
-                    await self._watch(stored, lease)
-            except Conflict as err:
-                log.warning("job left to the next tick", extra={"job": str(stored.key), "reason": str(err)})
-            except CloudUnavailable as err:
-                log.warning("cluster does not answer", extra={"job": str(stored.key), "reason": str(err)})
+            if phase_of(stored) in RUNNING:
+                await self._guarded(stored, self._watch(stored, lease))
 
-    async def _admit(self, stored: StoredObject, world: World, lease: Lease) -> None:
-        """Claim room for all workers at once, or wait with the reason."""
+    async def _guarded(self, stored: StoredObject, step: Awaitable[None]) -> None:
+        """One job's trouble is not another's."""
+        try:
+            await step
+        except Conflict as err:
+            log.warning("job left to the next tick", extra={"job": str(stored.key), "reason": str(err)})
+        except CloudUnavailable as err:
+            log.warning("cluster does not answer", extra={"job": str(stored.key), "reason": str(err)})
+
+    def _clusters(self, world: World) -> list[Cluster]:
+        """The embedded cluster of this region, if its site is declared."""
         site = world.find("Site", "", self.region)
         if site is None:
-            await self._wait(stored, lease, f"region {self.region} is not declared: apply a Site of kind region")
+            return []
+        capacity = site_spec(site, (), True).capacity
+        held = sum((c.need for c in world.claims if c.site == self.region), Resources())
+        return [Cluster(self.region, capacity, capacity - held)]
+
+    async def _act(self, action: Admit | Hold, stored: StoredObject, world: World, lease: Lease) -> None:
+        """Claim the room of all workers at once and submit; or wait, with the reason."""
+        if isinstance(action, Hold):
+            status = _status(JobPhase.PENDING, action.detail)
+            await self._put(stored, status, lease)
             return
-        claim = self._claim(stored, lease, ClaimPhase.BOUND)
-        status = _status(JobPhase.RUNNING, "admitted")
+        status = _status(transition(JobPhase.PENDING, JobEvent.ADMITTED), "admitted")
+        site = world.objects["Site"][Key("Site", "", action.site)]
         batch = Batch(
             writes=(Put(stored.key, stored.owner, stored.revision, status=status),),
-            claims=(claim,),
-            capacities={self.region: site_spec(site, (), True).capacity},
+            claims=(self._claim(stored, lease, ClaimPhase.BOUND),),
+            capacities={action.site: site_spec(site, (), True).capacity},
             epoch=lease.epoch,
         )
-        try:
-            await asyncio.to_thread(self.store.commit, batch)
-        except ClaimRefused as err:
-            await self._wait(stored, lease, str(err))
-            return
+        await asyncio.to_thread(self.store.commit, batch)
         await self._submit(stored)
 
-    async def _wait(self, stored: StoredObject, lease: Lease, reason: str) -> None:
-        status = _status(JobPhase.PENDING, reason)
+    async def _put(self, stored: StoredObject, status: dict[str, Json], lease: Lease) -> None:
         put = Put(stored.key, stored.owner, stored.revision, status=status)
         await asyncio.to_thread(self.store.commit, Batch(writes=(put,), epoch=lease.epoch))
 
@@ -88,14 +108,13 @@ class TrainingLoop:
         return self.jobs_dir / key.namespace / key.name
 
     def _claim(self, stored: StoredObject, lease: Lease, phase: ClaimPhase) -> Claim:
-        workers = stored.spec.get("workers")
         return Claim(
             id=ReplicaId(f"job/{stored.key.namespace}/{stored.key.name}"),
             site=self.region,
             node=None,
-            need=WORKER_NEED * (workers if isinstance(workers, int) else 1),
+            need=_queued(stored).need,
             phase=phase,
-            hold=JobHold(JobRef(stored.key.namespace, stored.key.name)),
+            hold=JobHold(_ref(stored.key)),
             decision=None,
             epoch=lease.epoch,
             since_s=self.clock.wall_s(),
@@ -107,17 +126,17 @@ class TrainingLoop:
             # Ray came back empty; the job goes on from its last checkpoint.
             await self._submit(stored)
             return
-        self.progress[JobRef(stored.key.namespace, stored.key.name)] = progress
+        self.progress[_ref(stored.key)] = progress
         if progress.phase.ended:
             await self._end(stored, progress, lease)
         elif progress.phase is not phase_of(stored):
-            status = _status(progress.phase, progress.message)
-            put = Put(stored.key, stored.owner, stored.revision, status=status)
-            await asyncio.to_thread(self.store.commit, Batch(writes=(put,), epoch=lease.epoch))
+            phase = transition(phase_of(stored), EVENTS[progress.phase])
+            await self._put(stored, _status(phase, progress.message), lease)
 
     async def _end(self, stored: StoredObject, progress: JobProgress, lease: Lease) -> None:
         """Register what came out and free the claim, in one commit."""
-        status = _status(progress.phase, progress.message) | {"step": progress.step, "steps": progress.steps}
+        phase = transition(phase_of(stored), EVENTS[progress.phase])
+        status = _status(phase, progress.message) | {"step": progress.step, "steps": progress.steps}
         status["metrics"] = dict(progress.metrics)
         writes: list[Put] = []
         if progress.result_json:
@@ -145,6 +164,16 @@ class TrainingLoop:
                 await self.trainer.stop(job_name(Key("TrainingJob", job.namespace, job.name)))
                 released = replace(claim, phase=ClaimPhase.RELEASED, epoch=lease.epoch, since_s=self.clock.wall_s())
                 await asyncio.to_thread(self.store.commit, Batch(claims=(released,), epoch=lease.epoch))
+
+
+def _ref(key: Key) -> JobRef:
+    return JobRef(key.namespace, key.name)
+
+
+def _queued(stored: StoredObject) -> QueuedJob:
+    workers = stored.spec["workers"]
+    assert isinstance(workers, int)  # the form says so
+    return QueuedJob(_ref(stored.key), 0, stored.created_wall_s, workers, WORKER_NEED)
 
 
 def job_name(key: Key) -> str:

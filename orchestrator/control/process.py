@@ -6,11 +6,12 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from orchestrator.api.servicer import serve_control
 from orchestrator.clock import Clock
 from orchestrator.control.board import Board
+from orchestrator.control.housekeeping import Housekeeping
 from orchestrator.control.jobs import TrainingLoop
 from orchestrator.control.leader import Leader
 from orchestrator.control.links import FrontLinkServicer, ReplicaLinkServicer
@@ -20,6 +21,7 @@ from orchestrator.control.plane import Plane
 from orchestrator.control.seams import Cloud, Store, Trainer
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.ids import SiteName
+from orchestrator.model.stored import Lease
 from orchestrator.settings import Settings
 from protos.link.v1 import link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
@@ -44,6 +46,7 @@ async def run_plane(
     library = await asyncio.to_thread(ArtifactLibrary, settings.artifacts)
     placing = PlacementLoop(store, cloud, observations, board, clock, settings.region, replica_suffixes())
     training = TrainingLoop(store, trainer, library, clock, SiteName(settings.region), settings.state_dir / "jobs")
+    housekeeping = Housekeeping(store, clock)
     plane = Plane(
         store, library, observations, placing, training, leader, clock, settings.region, settings.state_dir / "incoming"
     )
@@ -59,20 +62,20 @@ async def run_plane(
     on_ready()
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_lead(leader, settings.tick_s, (placing.tick, training.tick)))
+            tasks.create_task(_lead(leader, settings.tick_s, (placing.tick, training.tick, housekeeping.tick)))
     finally:
         await server.stop(1.0)
         await leader.release()
 
 
-async def _lead(leader: Leader, tick_s: float, ticks: tuple[Callable[..., object], ...]) -> None:
+async def _lead(leader: Leader, tick_s: float, ticks: Sequence[Callable[[Lease], Awaitable[None]]]) -> None:
     """Tick while this process leads. An answer that can change by waiting is waited for; a bug ends the process."""
     while True:
         try:
             lease = await leader.hold()
             if lease is not None:
                 for tick in ticks:
-                    await tick(lease)  # type: ignore[misc]
+                    await tick(lease)
         except OrchestratorError as err:
             log.warning("tick failed", extra={"reason": str(err)})
         await asyncio.sleep(tick_s)

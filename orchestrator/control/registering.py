@@ -31,7 +31,10 @@ def trained_version(job: StoredObject, result: JsonObject, folder: Path, library
         "source": {"kind": "trained", "job": job.key.name},
         "variants": [_trained_variant(v) for v in variants],
     }
-    return _version_put(job.key.namespace, f"{job.spec['model']}-{job.key.name}", spec, Owner.CONTROL)
+    model, name = str(job.spec["model"]), job.key.name
+    return _version_put(
+        job.key.namespace, name if name.startswith(f"{model}-") else f"{model}-{name}", spec, Owner.CONTROL
+    )
 
 
 def _trained_variant(variant: Mapping[str, Json]) -> Json:

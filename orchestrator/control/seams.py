@@ -55,6 +55,14 @@ class Store(Protocol):
 
     def latest_decision(self) -> StoredDecision | None: ...
 
+    def compact(self, keep_changes: int) -> int:
+        """Forget all but the newest changes; watchers that are behind list again. How many went."""
+        ...
+
+    def prune_decisions(self, keep: int) -> int:
+        """Forget all but the newest decisions. How many went."""
+        ...
+
 
 class Cloud(Protocol):
     """One region's Ray Serve. Raises CloudUnavailable."""

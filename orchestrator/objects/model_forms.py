@@ -172,10 +172,10 @@ class TrainingJobFields(Strict):
     recipe: Literal["digits-cnn"]
     data: TrainingData = TrainingData()
     workers: Annotated[int, Field(ge=1, le=8)] = 2
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.002
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.005
     gate: Gate = Gate(accuracy_min=0.0)
     variants: tuple[Variant, ...] = Field(
         default=(Variant.LITERT_FP32, Variant.LITERT_FP16, Variant.LITERT_INT8), min_length=1, max_length=4
@@ -185,7 +185,15 @@ class TrainingJobFields(Strict):
     @classmethod
     def _variants_differ(cls, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
         distinct(list(variants), "")
+        if Variant.SAVEDMODEL in variants:
+            raise refuse("this recipe builds litert-fp32, litert-fp16 and litert-int8", "", "savedmodel")
         return variants
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "TrainingJobFields":
+        if self.batch_size % self.workers:
+            raise refuse(f"give a multiple of workers, which is {self.workers}", "batch_size", self.batch_size)
+        return self
 
 
 class TrainingJob(Document):

@@ -19,8 +19,8 @@ def wants(decision: Decision, services: Sequence[ServiceSpec], claims: Sequence[
     """Replicas wanted per service and site.
 
     A service for which no site is good enough keeps what runs where the site is only slow or silent; it never keeps
-    what a hard rule (residency, a requirement, accuracy) forbids. One that is decided but not in `services` cannot be judged
-    now (its policy was deleted, say): it keeps what runs.
+    what a hard rule (residency, a requirement, accuracy) forbids. One that is decided but not in `services` cannot be
+    judged now (its policy was deleted, say): it keeps what runs.
     """
     specs = {s.ref: s for s in services}
     wanted: list[Want] = []

@@ -219,7 +219,7 @@ async def test_a_job_claims_its_workers_and_frees_them(running: Running) -> None
 apiVersion: skerry.dev/v1alpha1
 kind: TrainingJob
 metadata: {name: %s}
-spec: {model: digits, recipe: digits-cnn, workers: 3}
+spec: {model: digits, recipe: digits-cnn, workers: 3, batch_size: 33}
 """
     await running.apply(job % "one" + "---" + job % "two")
     await until_status(running, "TrainingJob", "one", "Running")
