@@ -3,6 +3,7 @@
 Ends with a summary table and exit code 0, or says clearly what failed.
 """
 
+import json
 import platform
 import sys
 import time
@@ -66,6 +67,13 @@ def join(on: Stage, _summary: Summary) -> None:
     for leg in LEGS:
         on.start_agent(leg.site, on.start_wan(leg))
     console.print("  (their delays are known to the relays alone; the agents measure)")
+    seconds = wait_for("a measurement of every leg", lambda: len(measured_sites(on)) == len(LEGS), 30)
+    summary.add("agents started to every leg measured", f"{seconds:.1f} s", "<= 30 s", True)
+
+
+def measured_sites(on: Stage) -> set[str]:
+    parts = json.loads(on.skerry("status", "-o", "json"))["parts"]
+    return {p["name"] for p in parts if p["kind"] == "leg" and p["name"].startswith("site/")}
 
 
 def train(on: Stage, summary: Summary) -> None:
@@ -159,7 +167,8 @@ def main() -> int:
         console.print(f"[red]demo failed:[/] {err}", markup=True)
         console.print(f"  logs: {ROOT / '.skerry' / 'demo'}")
         return 1
-    summary.add("whole demo, without the install", f"{time.monotonic() - begin_s:.0f} s", "<= 120 s", True)
+    whole_s = time.monotonic() - begin_s
+    summary.add("whole demo, without the install", f"{whole_s:.0f} s", "<= 120 s", whole_s <= 120)
     console.print()
     return 0 if summary.show() else 1
 
