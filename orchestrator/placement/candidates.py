@@ -9,9 +9,9 @@ from orchestrator.model.snapshot import Interval, PlacementSettings, Refusal
 from orchestrator.model.specs import DemandSpec, ServiceSpec, SiteSpec, VariantSpec
 from orchestrator.placement.estimates import replica_rps
 from orchestrator.placement.ledger import Ledger
-from orchestrator.placement.rules import Limits, Objection, limits_of, variants_for
+from orchestrator.placement.rules import Limits, Objection, Reachable, limits_of, variants_for
 
-Paths = Mapping[tuple[ZoneName, SiteName], Path]
+Paths = Mapping[tuple[ZoneName, SiteName], Sequence[Path]]  # quickest first
 Rank = tuple[float, float, bool, float, str]
 
 
@@ -94,12 +94,17 @@ class _Look:
 
 
 def _look(service: ServiceSpec, site: SiteSpec, paths: Paths, ledger: Ledger, limits: Limits) -> _Look | Objection:
-    """The site with the first variant that fits it and is quick enough for some zone; else what the first one met."""
+    """The site with the first variant that fits it and is quick enough for some zone; else what the first one met.
+
+    What a rule forbids is said first, also of a silent site: nothing may be kept there until it comes back.
+    """
     if found := limits.check_site(site):
         return found
     variants = variants_for(service.version.variants, service.policy, site.kind)
     if isinstance(variants, Objection):
         return variants
+    if found := Reachable().check(site):
+        return found
     looks = []
     for variant in variants:
         look = _try(service, site, variant, paths, ledger, limits)
@@ -120,16 +125,29 @@ def _try(
     arcs: dict[ZoneName, Arc] = {}
     refused: dict[ZoneName, Objection] = {}
     for demand in service.demands:
-        path = paths.get((demand.zone, site.name))
-        if path is None:
-            refused[demand.zone] = _no_path(demand.zone, site)
-            continue
+        arc = _arc(demand, paths.get((demand.zone, site.name), ()), site, variant, limits)
+        if isinstance(arc, Objection):
+            refused[demand.zone] = arc
+        else:
+            arcs[demand.zone] = arc
+    return _Look(variant, fit, full, arcs, refused)
+
+
+def _arc(
+    demand: DemandSpec, paths: Sequence[Path], site: SiteSpec, variant: VariantSpec, limits: Limits
+) -> Arc | Objection:
+    """Over the cheapest path that keeps the limits; else what stands against the quickest."""
+    arcs: list[Arc] = []
+    objections: list[Objection] = []
+    for path in paths:
         checked = limits.check_path(path, demand, variant)
         if isinstance(checked, Objection):
-            refused[demand.zone] = checked
+            objections.append(checked)
         else:
-            arcs[demand.zone] = Arc(demand, path, checked, limits.soonest.cost_ms(checked))
-    return _Look(variant, fit, full, arcs, refused)
+            arcs.append(Arc(demand, path, checked, limits.soonest.cost_ms(checked)))
+    if arcs:
+        return min(arcs, key=lambda arc: arc.cost_ms)
+    return objections[0] if objections else _no_path(demand.zone, site)
 
 
 def _candidate(

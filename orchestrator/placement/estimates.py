@@ -27,7 +27,7 @@ def replica_rps(variant: VariantSpec, rho: float) -> float:
 
 
 def request_bps(leg: Leg, path: Path) -> float | None:
-    """Throughput of a leg in the direction that requests travel; None: not measured."""
+    """Throughput of a leg in the direction that requests travel; None or 0: not measured."""
     return leg.down_bps if _measured_from_site(leg, path) else leg.up_bps
 
 

@@ -105,9 +105,9 @@ class Ledger:
             rooms.append((wan_bps_per_zone - self.wan_bps.get(path.zone, 0.0)) / both)
         for leg in path.legs:
             used = self.legs_bps.get((leg.source, leg.target), (0.0, 0.0))
-            if (bps := request_bps(leg, path)) is not None and request_bits:
+            if (bps := request_bps(leg, path)) and request_bits:
                 rooms.append((bps - used[0]) / request_bits)
-            if (bps := response_bps(leg, path)) is not None and response_bits:
+            if (bps := response_bps(leg, path)) and response_bits:
                 rooms.append((bps - used[1]) / response_bits)
         return max(min(rooms), 0.0)
 

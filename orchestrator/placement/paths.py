@@ -15,11 +15,12 @@ def compose(
     legs: Sequence[Leg],
     front_regions: Mapping[FrontName, str],
 ) -> tuple[Path, ...]:
-    """At most one path from each zone to each site, ordered by zone and site.
+    """All paths from each zone to each site, ordered by zone and site.
 
     A zone of a site reaches that site by LAN. A zone of a region enters at that region's fronts: it reaches an edge
     site by relay over the leg that its agent measured to a front ("site/S" -> "front/F"), and a region directly over
-    the leg that a front measured ("front/F" -> "region/R"). Of several fronts the one with the least p99 counts.
+    the leg that a front measured ("front/F" -> "region/R"). Each front that was measured is a path of its own: the
+    planner takes the best that a policy's limits accept.
     """
     measured = {(leg.source, leg.target): leg for leg in sorted(legs, key=_oldest_first)}
     by_name = {site.name: site for site in sites}
@@ -37,7 +38,7 @@ def _lan(
     zone: ZoneSpec, name: SiteName, sites: Mapping[SiteName, SiteSpec], measured: Mapping[_Ends, Leg]
 ) -> Iterator[Path]:
     """A LAN nobody measured counts as no distance: its callers stand beside the node."""
-    if name in sites:
+    if name in sites and sites[name].kind is SiteKind.EDGE:
         leg = measured.get((f"site/{name}", f"site/{name}"))
         yield Path(zone.name, name, PathKind.LAN, (leg,) if leg else ())
 
@@ -54,10 +55,9 @@ def _over_fronts(
             kind, ends = PathKind.RELAY, [(f"site/{name}", f"front/{front}") for front in fronts]
         else:
             kind, ends = PathKind.DIRECT, [(f"front/{front}", f"region/{name}") for front in fronts]
-        legs = [measured[end] for end in ends if end in measured]
-        if legs:
-            best = min(legs, key=lambda leg: (leg.rtt_p99_ms, leg.rtt_p50_ms, leg.source, leg.target))
-            yield Path(zone.name, name, kind, (best,), transit=region)
+        for end in ends:
+            if end in measured:
+                yield Path(zone.name, name, kind, (measured[end],), transit=region)
 
 
 def _oldest_first(leg: Leg) -> tuple[object, ...]:

@@ -1,7 +1,5 @@
 """`place`: a snapshot to a decision. The first form: services by priority, each filled greedily."""
 
-from collections.abc import Iterable
-
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
 from orchestrator.model.snapshot import Decision, PlacementSettings, ServiceDecision, Snapshot
@@ -21,7 +19,7 @@ def place(snapshot: Snapshot, settings: PlacementSettings, seed: int) -> Decisio
     it violates a limit. `seed` is for planners that search: this one makes no random choice.
     """
     sites = {site.name: site for site in sorted(snapshot.sites, key=lambda site: site.name)}
-    paths = _best_paths(snapshot.paths)
+    paths = _by_ends(snapshot)
     services = sorted(snapshot.services, key=lambda service: (-service.policy.priority, service.ref))
     ledger = ledger_of(sites, services, snapshot.claims)
     decided: list[ServiceDecision] = []
@@ -40,18 +38,12 @@ def place(snapshot: Snapshot, settings: PlacementSettings, seed: int) -> Decisio
     )
 
 
-def _best_paths(paths: Iterable[Path]) -> Paths:
-    """By zone and site; of several the quickest, so that their order does not matter."""
-    best: dict[tuple[ZoneName, SiteName], Path] = {}
-    for path in paths:
-        known = best.get((path.zone, path.site))
-        if known is None or _order(path) < _order(known):
-            best[path.zone, path.site] = path
-    return best
-
-
-def _order(path: Path) -> tuple[float, str, str]:
-    return path.rtt_p99_ms, path.kind, repr(path.legs)
+def _by_ends(snapshot: Snapshot) -> Paths:
+    """Quickest first; ties by content, so that their order in the snapshot does not matter."""
+    paths: dict[tuple[ZoneName, SiteName], list[Path]] = {}
+    for path in sorted(snapshot.paths, key=lambda path: (path.rtt_p99_ms, path.age_s, path.kind, repr(path.legs))):
+        paths.setdefault((path.zone, path.site), []).append(path)
+    return paths
 
 
 def _fill(service: ServiceSpec, seen: Field, ledger: Ledger) -> Filling:

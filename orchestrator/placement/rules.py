@@ -156,10 +156,10 @@ class Limits:
 
 def limits_of(service: ServiceSpec, sites: Mapping[SiteName, SiteSpec], settings: PlacementSettings) -> Limits:
     policy = service.policy
-    of_site: list[SiteLimit] = [Reachable(), Required({rule.site: rule for rule in service.rules})]
+    of_site: list[SiteLimit] = [Required({rule.site: rule for rule in service.rules})]
     of_path: list[PathLimit] = []
     if policy.jurisdictions is not None:
-        of_site.append(Resident(policy.jurisdictions))
+        of_site.insert(0, Resident(policy.jurisdictions))
         of_path.append(ResidentTransit(policy.jurisdictions, sites))
     soonest = SoonestAnswer(policy.latency_p99_ms)
     if policy.latency_p99_ms is not None:
