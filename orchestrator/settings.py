@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from orchestrator.errors import InvalidRequest
 
+CONTROL_LOG = "control-plane.log"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

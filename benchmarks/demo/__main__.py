@@ -62,7 +62,7 @@ def start(on: Stage, summary: Summary) -> None:
     on.skerry("apply", "-f", str(HERE / "objects.yaml"), capture=False)
 
 
-def join(on: Stage, _summary: Summary) -> None:
+def join(on: Stage, summary: Summary) -> None:
     step("three edge sites, one agent each, every WAN leg through a relay that delays and limits")
     for leg in LEGS:
         on.start_agent(leg.site, on.start_wan(leg))

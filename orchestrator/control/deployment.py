@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import threading
 
@@ -13,8 +14,10 @@ from orchestrator.cloud.serve import EmbeddedServe, ReplicaHome
 from orchestrator.cloud.trainer import EmbeddedRayTrainer
 from orchestrator.control.process import run_plane
 from orchestrator.lines import log_to
-from orchestrator.settings import Settings, settings_from
+from orchestrator.settings import CONTROL_LOG, Settings, settings_from
 from orchestrator.store import open_store
+
+log = logging.getLogger(__name__)
 
 
 class ControlPlaneReplica:
@@ -32,19 +35,21 @@ class ControlPlaneReplica:
     def _run(self, environ: dict[str, str]) -> None:
         settings = settings_from(environ)
         settings.logs_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            # Ray keeps its workers' output among its own files; operators look where `up` said.
-            with (settings.logs_dir / "control-plane.log").open("a", buffering=1) as lines:
-                log_to(lines)
+        # Ray keeps its workers' output among its own files; operators look where `up` said.
+        with (settings.logs_dir / CONTROL_LOG).open("a", buffering=1) as lines:
+            log_to(lines)
+            try:
                 asyncio.run(_run_embedded(settings, self._ready))
-        except BaseException as err:  # noqa: BLE001 - the thread's edge: Serve hears of it through check_health
-            self._failure = err
-        finally:
-            self._ready.set()
+            except BaseException as err:
+                # The thread's edge: Serve hears of it through check_health.
+                self._failure = err
+                log.critical("control plane ended", exc_info=err)
+            finally:
+                self._ready.set()
 
     def check_health(self) -> None:
         """Serve asks. Raises RuntimeError, with the reason, once the control plane has ended."""
-        if not self._thread.is_alive():
+        if self._failure is not None or not self._thread.is_alive():
             raise RuntimeError(f"the control plane ended: {self._failure!r}") from self._failure
 
     def pid(self) -> int:

@@ -12,9 +12,9 @@ import threading
 from types import FrameType
 
 from orchestrator.cloud.ray_node import end_processes, head_processes, instance_of, start_embedded_ray
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import CloudUnavailable, OrchestratorError
 from orchestrator.lines import log_to
-from orchestrator.settings import Settings, settings_from
+from orchestrator.settings import CONTROL_LOG, Settings, settings_from
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,21 @@ def main() -> int:
 
 
 def deploy_control(settings: Settings) -> None:
-    """The control plane as a Serve deployment; no proxy is started. Returns when it is deployed."""
+    """The control plane as a Serve deployment; no proxy is started. Returns when it is deployed.
+
+    Raises CloudUnavailable.
+    """
     from ray import serve
 
     from orchestrator.control.deployment import ControlDeployment
 
     serve.start(http_options={"location": "NoServer"})
     application = ControlDeployment.bind(json.dumps(settings.environ()))
-    serve.run(application, name=APPLICATION, route_prefix=None)
+    try:
+        serve.run(application, name=APPLICATION, route_prefix=None)
+    except RuntimeError as err:
+        # Serve says that it failed, not why; the control plane wrote that down itself.
+        raise CloudUnavailable(f"the control plane did not start; see {settings.logs_dir / CONTROL_LOG}") from err
 
 
 def watch_head(stop: threading.Event) -> int:

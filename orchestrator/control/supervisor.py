@@ -19,6 +19,7 @@ import grpc
 from orchestrator.cloud.ray_node import MARKER, PART, end_processes, instance_of, leftovers
 from orchestrator.errors import InvalidRequest, OrchestratorError, Unavailable
 from orchestrator.settings import Settings, settings_from
+from orchestrator.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,17 @@ class Supervisor:
     _stopping: bool = False
 
     def run(self) -> int:
-        """Until a signal. 0: stopped as asked; 1: a part could not be started at all."""
+        """Until a signal. 0: stopped as asked; 1: a part could not be started at all.
+
+        Raises InvalidRequest for a busy port, StoreUnavailable for a database that cannot be used.
+        """
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self._clear_leftovers()
         for field_name in ("control_address", "gateway_address", "link_address"):
             free_port(field_name, getattr(self.settings, field_name))
+        # Before Ray is started for nothing: a database that cannot be used is told in its own words.
+        open_store(self.settings.store).close()
         self.children = [self._child(CONTROL), self._child(FRONT)]
         try:
             for child in self.children:
