@@ -12,7 +12,8 @@ class LineFormatter(logging.Formatter):
     """`time LEVEL room: sentence key="value" ...`; an exception is one more fact."""
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = {key: value for key, value in vars(record).items() if key not in _OWN}
+        # Ray marks every record of its process with a fact of its own.
+        facts = {key: value for key, value in vars(record).items() if key not in _OWN and not key.startswith("_")}
         if record.exc_info:
             facts["exception"] = self.formatException(record.exc_info)
         told = "".join(f" {key}={json.dumps(value, default=str)}" for key, value in facts.items())
