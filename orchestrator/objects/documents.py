@@ -1,6 +1,7 @@
 """YAML text -> plain documents, and where in the text a field stands. Bounded in bytes, depth and expanded size."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,8 @@ from orchestrator.model.stored import Json
 MAX_BYTES = 1 << 20
 MAX_VALUES = 100_000  # after aliases are expanded, so that a few bytes cannot stand for gigabytes
 MAX_DEPTH = 64
+# JSON and YAML 1.2 call 1e6 a number; the library, which reads YAML 1.1, takes it for text.
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it was built in: ten times as fast
 
 Lines = dict[str, int]  # field ("spec.demand.0.zone") -> line, counted from 1
@@ -89,8 +92,8 @@ class _Reader:
             key = event.value
             if not isinstance(self._scalar(event, path), str):
                 raise self._wrong(event, _join(path, key), key, f"quote the key: '{key}'")
-            if key == "<<":
-                raise self._wrong(event, path, key, "write the fields out: merge keys are not read")
+            if key == "<<" and event.implicit[0]:
+                raise self._wrong(event, _join(path, key), key, "write the fields out: merge keys are not read")
             if key in items:
                 raise self._wrong(event, _join(path, key), key, "give the field once")
             items[key] = self._value(self.loader.get_event(), _join(path, key), depth + 1)
@@ -100,6 +103,8 @@ class _Reader:
     def _scalar(self, event: yaml.ScalarEvent, path: str) -> Json:
         tag = event.tag or self.loader.resolve(yaml.ScalarNode, event.value, event.implicit)
         kind = tag.rpartition(":")[2]
+        if event.implicit[0] and _EXPONENT.fullmatch(event.value):
+            tag, kind = "tag:yaml.org,2002:float", "float"
         if kind in ("str", "timestamp", "merge", "value", ""):  # a date is text here: nothing in our objects is one
             return str(event.value)
         if kind not in ("null", "bool", "int", "float"):

@@ -32,7 +32,7 @@ _PATTERN_RULES = {
     "^[a-z0-9]([-a-z0-9]*": _NAME_RULE,
     "^sha256:": "write sha256: and 64 hexadecimal digits, as `skerry model push` prints",
     "^([": "use letters, digits, '-', '_' and '.', and begin and end with a letter or digit",
-    "^[A-Za-z0-9]([-A-Za-z0-9]*": "use letters, digits and '-', for instance EU or US-CA",
+    "^[A-Za-z0-9]([-A-Za-z0-9]*": "use letters, digits and '-', such as EU or US-CA",
 }
 
 
