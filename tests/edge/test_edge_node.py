@@ -301,3 +301,12 @@ async def test_an_agent_that_serves_has_loaded_nothing_heavy(front: FakeFront, n
     heavy = {"ray", "tensorflow", "pydantic", "typer", "rich", "sqlalchemy", "fsspec", "orchestrator"}
     assert "numpy" in loaded
     assert not loaded & heavy
+
+
+async def test_a_busy_lan_port_is_a_clear_refusal(front: FakeFront, node: Node) -> None:
+    process = node.start(front.address, front.address)
+    assert await asyncio.to_thread(process.wait, WAIT_S) == 1
+    log = node.log.read_text()
+    assert f"--lan {front.address}" in log
+    assert "another process listens there" in log
+    assert "Traceback" not in log

@@ -120,7 +120,7 @@ class Link:
         _log.info("attached", extra={"front": welcome.front, "session": welcome.session})
         await self._inbox.put(LinkOpened(welcome.front))
         heartbeat_s = self._settings.heartbeat_s or welcome.heartbeat_ms / 1000 or HEARTBEAT_S
-        await _until_first(
+        await until_first(
             self._receive(stream), self._talk(stream, heartbeat_s), self._relayed(welcome.session), self._probed()
         )
 
@@ -185,7 +185,7 @@ class Link:
 Stream = grpc.aio.StreamStreamCall[pb.NodeMessage, pb.FrontMessage]
 
 
-async def _until_first(*works: Coroutine[None, None, None]) -> None:
+async def until_first(*works: Coroutine[None, None, None]) -> None:
     """Run all of them until one ends; the others are cancelled. Raises what the first raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

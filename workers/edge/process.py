@@ -12,11 +12,10 @@ from pathlib import Path
 
 from protos.link.v1 import link_pb2 as pb
 from workers.edge.agent import Agent
-from workers.edge.assignment import Assignment
 from workers.edge.errors import AddressRefused
 from workers.edge.events import Restarted
 from workers.edge.host import Host
-from workers.edge.link import Link, LinkSettings
+from workers.edge.link import Link, LinkSettings, until_first
 from workers.edge.loop import INBOX_EVENTS, Inbox, run
 from workers.edge.models import EdgeModels
 from workers.edge.relay import RelayServer
@@ -26,7 +25,7 @@ from workers.inference.server import InferenceServer
 
 PROTOCOL = 1
 CAPABILITIES = ("bulk", "relay", "probe", "litert")
-DRAIN_S = 2.0  # for calls under way when the process is told to stop
+DRAIN_S = 1.5  # for calls under way when the process is told to stop
 
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[?::1\]?")
 
@@ -51,21 +50,15 @@ def run_agent(settings: EdgeSettings) -> None:
     _refuse_plain_text("--front", settings.front)
     _refuse_plain_text("--lan", settings.lan or "127.0.0.1:0")
     state = StateFolder(settings.state_dir)
-    epoch, assignment = state.next_epoch(), state.assignment()
-    models = EdgeModels(settings.site, settings.node)
-    lan = _listen(settings.lan, models)
     try:
-        hello = _hello(settings, epoch, lan.address if lan else "")
-        asyncio.run(_serve(settings, state, models, hello, assignment))
+        models = EdgeModels(settings.site, settings.node)
+        asyncio.run(_serve(settings, state, models, _listen(settings.lan, models)))
     finally:
-        if lan:
-            lan.stop(0.0)
         state.close()
 
 
-async def _serve(
-    settings: EdgeSettings, state: StateFolder, models: EdgeModels, hello: pb.NodeHello, held: Assignment | None
-) -> None:
+async def _serve(settings: EdgeSettings, state: StateFolder, models: EdgeModels, lan: InferenceServer | None) -> None:
+    hello, held = _hello(settings, state.next_epoch(), lan.address if lan else ""), state.assignment()
     inbox: Inbox = asyncio.Queue(maxsize=INBOX_EVENTS)
     relay = RelayServer(models)
     link = Link(LinkSettings(settings.front, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
@@ -77,20 +70,21 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = (run(agent, host, inbox), link.run(lambda: agent.held_revision), stop.wait())
-    works = [asyncio.ensure_future(work) for work in running]
     try:
-        await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
-            _log.info("stopping: finishing the calls under way")
-            await relay.leave(DRAIN_S)
+        await until_first(run(agent, host, inbox), link.run(lambda: agent.held_revision), _stopped(stop, relay, lan))
     finally:
-        for work in works:
-            work.cancel()
-        ended = await asyncio.gather(*works, return_exceptions=True)
-    for outcome in ended:
-        if isinstance(outcome, Exception):
-            raise outcome
+        if lan and not stop.is_set():
+            lan.stop(0.0)  # refused or broken: nobody waits
+
+
+async def _stopped(stop: asyncio.Event, relay: RelayServer, lan: InferenceServer | None) -> None:
+    """Told to stop: take no more calls and finish those under way, while the links are still there to answer on."""
+    await stop.wait()
+    _log.info("stopping: finishing the calls under way")
+    leaving = [asyncio.ensure_future(relay.leave(DRAIN_S))]
+    if lan:
+        leaving.append(asyncio.ensure_future(asyncio.to_thread(lan.stop, DRAIN_S)))
+    await asyncio.gather(*leaving)
 
 
 def _refuse_plain_text(option: str, address: str) -> None:
