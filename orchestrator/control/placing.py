@@ -173,7 +173,8 @@ class PlacementLoop:
         claims = _after(world.claims, changed)
         assigned = assignments(_nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s)
         routes = [service_routes(s, self.current.id, claims, observed) for s in self.current.decision.services]
-        puts = [_assignment_put(node, replicas) for node, replicas in sorted(assigned.items())]
+        above = {node: _above(node, world, observed) for node in assigned}
+        puts = [_assignment_put(node, replicas, above[node]) for node, replicas in sorted(assigned.items())]
         puts += service_statuses(self.current, routes, claims, observed, world)
         puts += problem_statuses(taken.problems, world)
         puts += version_failures(world, claims, observed)
@@ -187,7 +188,12 @@ class PlacementLoop:
                 epoch=lease.epoch,
             ),
         )
-        revisions = {NodeName(o.key.name): o.generation for o in written if o.key.kind == ASSIGNMENT}
+        revisions = {
+            node: above[node] + o.revision
+            for o in written
+            for node in [NodeName(o.key.name)]
+            if o.key.kind == ASSIGNMENT
+        }
         await self._publish(lease, routes, assigned, revisions, taken)
         self._act(claims, wall_s)
 
@@ -261,8 +267,15 @@ def _nodes(world: World, observed: Observed) -> set[NodeName]:
     return {NodeName(o.key.name) for o in world.of(ASSIGNMENT)} | set(observed.nodes)
 
 
-def _assignment_put(node: NodeName, replicas: tuple[AssignedReplica, ...]) -> Put:
-    return Put(Key(ASSIGNMENT, "", node), Owner.CONTROL, None, spec=assignment_spec(replicas))
+def _above(node: NodeName, world: World, observed: Observed) -> int:
+    stored, seen = world.find(ASSIGNMENT, "", node), observed.nodes.get(node)
+    before = int(str(stored.spec.get("above", 0))) if stored else 0
+    held = seen.held_revision if seen else 0
+    return held if held > before + (stored.revision if stored else 0) else before
+
+
+def _assignment_put(node: NodeName, replicas: tuple[AssignedReplica, ...], above: int) -> Put:
+    return Put(Key(ASSIGNMENT, "", node), Owner.CONTROL, None, spec=assignment_spec(replicas, above))
 
 
 def _without_predictions(routes: ServiceRoutes) -> ServiceRoutes:

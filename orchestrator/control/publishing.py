@@ -42,9 +42,13 @@ def _route(route: Route) -> link_pb2.Route:
     return message
 
 
-def assignment_spec(replicas: Iterable[AssignedReplica]) -> JsonObject:
-    """As the store keeps it: its generation is the revision that nodes see."""
+def assignment_spec(replicas: Iterable[AssignedReplica], above: int) -> JsonObject:
+    """As the store keeps it. `above` and the store's revision add up to the revision that nodes see.
+
+    It is 0 but for a node that holds a higher revision than this store ever gave it: of a store that was lost.
+    """
     return {
+        "above": above,
         "replicas": [
             {
                 "replica": r.replica,
@@ -60,7 +64,7 @@ def assignment_spec(replicas: Iterable[AssignedReplica]) -> JsonObject:
                 "draining": r.draining,
             }
             for r in replicas
-        ]
+        ],
     }
 
 

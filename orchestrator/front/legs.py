@@ -7,7 +7,8 @@ import grpc.aio
 
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.probe.echo import EchoProber
-from workers.probe.legs import LegEstimate, LegWindow
+from workers.probe.legs import LegWindow
+from workers.probe.wire import leg_message
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class RegionLeg:
 
     def estimates(self, now_s: float) -> list[link_pb2.LegEstimate]:
         estimate = self._window.estimate(now_s)
-        return [] if estimate is None else [_wire(estimate)]
+        return [] if estimate is None else [leg_message(estimate)]
 
     async def probe(self) -> None:
         """Until cancelled. An unreachable control plane leaves the estimate to age."""
@@ -48,17 +49,3 @@ class RegionLeg:
         except grpc.aio.AioRpcError as err:
             log.debug("region not probed", extra={"code": err.code().name, "reason": err.details()})
             await asyncio.sleep(PERIOD_S)
-
-
-def _wire(estimate: LegEstimate) -> link_pb2.LegEstimate:
-    return link_pb2.LegEstimate(
-        source=estimate.source,
-        target=estimate.target,
-        rtt_p50_ms=estimate.rtt_p50_ms,
-        rtt_p99_ms=estimate.rtt_p99_ms,
-        up_bps=estimate.up_bps or 0.0,
-        down_bps=estimate.down_bps or 0.0,
-        samples=estimate.samples,
-        newest_age_ms=round(estimate.newest_age_s * 1000),
-        method=estimate.method,
-    )

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import grpc
@@ -27,16 +28,45 @@ FAILED = link_pb2.REPLICA_PHASE_FAILED
 
 
 class RegionOnPaper:
-    """Implements control's Cloud seam: remembers what was wanted."""
+    """Implements control's Cloud seam: its replicas are registrations held open, and serve nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, control_address: str, region: str = "local", broken: frozenset[str] = frozenset()) -> None:
+        self._address, self._region, self._broken = control_address, region, broken  # digests that do not load
+        self._held: dict[tuple[str, str, str], list[asyncio.Task[None]]] = {}
+        self._numbers = count()
         self.wanted: list[CloudReplicas] = []
 
     async def deploy(self, wanted: Sequence[CloudReplicas]) -> None:
         self.wanted = list(wanted)
+        counts = {(w.namespace, w.service, w.version): w for w in wanted}
+        for key in self._held.keys() | counts.keys():
+            held = self._held.setdefault(key, [])
+            one = counts.get(key)
+            while len(held) > (one.count if one else 0):
+                held.pop().cancel()
+            while one and one.digest not in self._broken and len(held) < one.count:
+                held.append(asyncio.create_task(self._register(one)))
 
     async def problems(self) -> Mapping[tuple[str, str], str]:
-        return {}
+        return {(w.namespace, w.service): "the model does not load" for w in self.wanted if w.digest in self._broken}
+
+    async def _register(self, wanted: CloudReplicas) -> None:
+        name = f"{wanted.service}-{next(self._numbers)}"
+        report = link_pb2.ReplicaReport(
+            replica=name,
+            incarnation=f"i-{name}",
+            namespace=wanted.namespace,
+            service=wanted.service,
+            version=wanted.version,
+            region=self._region,
+            address="127.0.0.1:1",
+            phase=READY,
+        )
+        async with grpc.aio.insecure_channel(self._address, options=OWN_CONNECTIONS) as channel:
+            stream = link_pb2_grpc.ReplicaLinkStub(channel).Register()
+            await stream.write(report)
+            async for _order in stream:
+                pass
 
 
 class ClusterOnPaper:
@@ -67,6 +97,7 @@ class FrontInHand:
     region: str = "local"
     rtt_ms: dict[str, float] = field(default_factory=dict)  # per site, to this front
     broken: set[str] = field(default_factory=set)  # versions that do not load
+    held: dict[str, int] = field(default_factory=dict)  # revisions that nodes hold from an earlier installation
     routes: link_pb2.RouteTable | None = None
     assignments: dict[str, link_pb2.Assignment] = field(default_factory=dict)
     revisions: list[int] = field(default_factory=list)  # of all assignments, as they came
@@ -101,7 +132,8 @@ class FrontInHand:
             )
             for r in assignment.replicas
         ]
-        report = link_pb2.NodeReport(held_revision=assignment.revision, replicas=replicas, legs=[leg])
+        held_revision = max(assignment.revision, self.held.get(f"{site}-1", 0))
+        report = link_pb2.NodeReport(held_revision=held_revision, replicas=replicas, legs=[leg])
         return link_pb2.NodeState(hello=hello, report=report, attached=True)
 
     async def run(self) -> None:
@@ -129,8 +161,9 @@ class FrontInHand:
             assert self.routes is None or orders.routes.revision > self.routes.revision
             self.routes = orders.routes
         for one in orders.assignments:
-            self.assignments[one.node] = one.assignment
             self.revisions.append(one.assignment.revision)
+            if one.assignment.revision > self.held.get(one.node, 0):  # as agents do
+                self.assignments[one.node] = one.assignment
 
     def versions_assigned(self) -> set[str]:
         return {r.version for a in self.assignments.values() for r in a.replicas if not r.draining}
@@ -188,7 +221,7 @@ async def control_plane(folder: Path, address: str) -> AsyncIterator[Running]:
     environ = {"SKERRY_HOME": str(folder), "SKERRY_CONTROL": address, "SKERRY_ZONE": "city"}
     settings = settings_from(environ)
     store = await asyncio.to_thread(open_store, settings.store)
-    region, cluster, ready = RegionOnPaper(), ClusterOnPaper(), asyncio.Event()
+    region, cluster, ready = RegionOnPaper(address), ClusterOnPaper(), asyncio.Event()
     task = asyncio.create_task(run_plane(settings, store, region, cluster, SystemClock(), ready.set))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -202,4 +235,5 @@ async def control_plane(folder: Path, address: str) -> AsyncIterator[Running]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await region.deploy([])
         store.close()

@@ -151,6 +151,15 @@ async def test_a_restarted_control_plane_takes_over_and_changes_nothing(
         assert front.sites_in_use() == {"edge-a": 1.0}
 
 
+async def test_a_node_that_held_more_from_a_lost_store_obeys_again(running: Running, front: FrontInHand) -> None:
+    front.held["edge-a-1"] = 5_000_000
+    await place_digits(running, front)
+    assert front.assignments["edge-a-1"].revision > 5_000_000
+    settled = len(front.revisions)
+    await asyncio.sleep(1.0)
+    assert len(front.revisions) == settled
+
+
 async def test_only_one_of_two_control_planes_decides(tmp_path: Path, address: str, front: FrontInHand) -> None:
     host, _, port = address.rpartition(":")
     other = f"{host}:{int(port) + 1 if int(port) < 65535 else int(port) - 1}"

@@ -2,7 +2,7 @@
 
 from protos.link.v1 import link_pb2 as pb
 from workers.edge.assignment import Artifact, Assignment, Content, Phase, ReplicaAssignment, ReplicaState, Report
-from workers.probe.legs import LegEstimate
+from workers.probe.wire import leg_message
 
 _PHASES = {
     Phase.FETCHING: pb.REPLICA_PHASE_FETCHING,
@@ -26,21 +26,7 @@ def report_to(report: Report) -> pb.NodeReport:
     return pb.NodeReport(
         held_revision=report.held_revision,
         replicas=[_state_to(state) for state in report.replicas],
-        legs=[leg_to(leg) for leg in report.legs],
-    )
-
-
-def leg_to(leg: LegEstimate) -> pb.LegEstimate:
-    return pb.LegEstimate(
-        source=leg.source,
-        target=leg.target,
-        rtt_p50_ms=leg.rtt_p50_ms,
-        rtt_p99_ms=leg.rtt_p99_ms,
-        up_bps=leg.up_bps or 0.0,
-        down_bps=leg.down_bps or 0.0,
-        samples=leg.samples,
-        newest_age_ms=round(leg.newest_age_s * 1000),
-        method=leg.method,
+        legs=[leg_message(leg) for leg in report.legs],
     )
 
 
