@@ -54,7 +54,7 @@ class Settings:
             "SKERRY_LINK": self.link_address,
             "SKERRY_REGION": self.region,
             "SKERRY_ZONE": self.zone,
-        }
+        }  # tick_s and lease_ttl_s are constants that only tests change
 
     @property
     def logs_dir(self) -> Path:

@@ -148,7 +148,9 @@ def kill_agent(on: Stage, summary: Summary) -> None:
     console.print(f"  {found['calls']} calls at {found['rate_rps']}/s, lost: {found['lost']}, by {who(found)}")
     for failure, count in found["failures"].items():
         console.print(f"  {count} x {failure}")
-    summary.add("agent killed: calls lost", f"{found['lost']} of {found['calls']}", "0", found["lost"] == 0)
+    moved = {"edge-b", "local"} <= found["sites"].keys()
+    figure = f"{found['lost']} of {found['calls']}; served by {who(found)}"
+    summary.add("agent killed: calls lost", figure, "0; both sites", found["lost"] == 0 and moved)
     kept = found["rate_rps"] >= MIN_RATE_RPS * 0.95
     summary.add(
         "at a rate of", f"{found['rate_rps']}/s, slowest {found['slowest_ms']} ms", f">= {MIN_RATE_RPS}/s", kept

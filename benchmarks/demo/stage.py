@@ -72,15 +72,18 @@ class Stage:
 
     def skerry(self, *arguments: str, capture: bool = True, limit_s: float = 180.0) -> str:
         """The command as a user types it. Raises DemoFailed when it fails."""
-        done = subprocess.run(
-            [BIN / "skerry", *arguments],
-            env=self.environ,
-            text=True,
-            stdout=subprocess.PIPE if capture else None,
-            stderr=subprocess.PIPE if capture else None,
-            timeout=limit_s,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [BIN / "skerry", *arguments],
+                env=self.environ,
+                text=True,
+                stdout=subprocess.PIPE if capture else None,
+                stderr=subprocess.PIPE if capture else None,
+                timeout=limit_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as err:
+            raise DemoFailed(f"skerry {' '.join(arguments)}: no end after {limit_s:g} s") from err
         if done.returncode != 0:
             raise DemoFailed(
                 f"skerry {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout or ''}{done.stderr or ''}"
@@ -136,7 +139,11 @@ class Stage:
 
 
 def answer_of(client: subprocess.Popen[str], limit_s: float = 60.0) -> dict[str, Any]:
-    out, err = client.communicate(timeout=limit_s)
+    try:
+        out, err = client.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired as late:
+        client.kill()
+        raise DemoFailed(f"the client did not end within {limit_s:g} s") from late
     if client.returncode != 0:
         raise DemoFailed(f"the client failed: {err.strip().splitlines()[-1:]}")
     found: dict[str, Any] = json.loads(out)
@@ -156,6 +163,13 @@ def wait_for(what: str, holds: Callable[[], bool], limit_s: float) -> float:
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
     """A fresh folder and free ports; whatever was started is ended, also after a failure."""
+    # An earlier demo may still run: its terminal was closed, say.
+    subprocess.run(
+        [BIN / "skerry", "down"],
+        env=os.environ | {"SKERRY_HOME": str(folder / "state")},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ports = free_ports(3 + len(LEGS))

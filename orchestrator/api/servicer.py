@@ -30,6 +30,8 @@ OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # With SO_REUSEPORT a second control plane would silently take half of the calls.
     ("grpc.so_reuseport", 0),
+    # Cloud replicas and fronts ping every 10 s on streams that are silent for hours; the default answers GOAWAY.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 )
 T = TypeVar("T")
 

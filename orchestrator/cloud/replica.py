@@ -42,6 +42,7 @@ class ModelReplica:
             service=service,
             version=version,
             region=home.region,
+            digest=digest,
             phase=link_pb2.REPLICA_PHASE_STARTING,
         )
         self._name = service if namespace == "default" else f"{namespace}/{service}"
@@ -99,19 +100,25 @@ class ModelReplica:
 def _hold_registration(control_address: str, report: link_pb2.ReplicaReport, closing: threading.Event) -> None:
     """Dial until closed. The stream is the lease: while it lives, the control plane routes to this replica."""
     while not closing.is_set():
+        broken = threading.Event()
         with grpc.insecure_channel(control_address, options=[("grpc.keepalive_time_ms", 10_000)]) as channel:
             try:
-                orders = link_pb2_grpc.ReplicaLinkStub(channel).Register(_until(closing, report))
+                orders = link_pb2_grpc.ReplicaLinkStub(channel).Register(_until(closing, broken, report))
                 for order in orders:
                     log.info("order received", extra={"replica": report.replica, "draining": order.draining})
             except grpc.RpcError as err:
                 log.info("registration broke", extra={"replica": report.replica, "reason": str(err)})
+            finally:
+                broken.set()  # ends gRPC's thread that waits for our next message
         closing.wait(random.uniform(*REDIAL_S))
 
 
-def _until(closing: threading.Event, report: link_pb2.ReplicaReport) -> Iterator[link_pb2.ReplicaReport]:
+def _until(
+    closing: threading.Event, broken: threading.Event, report: link_pb2.ReplicaReport
+) -> Iterator[link_pb2.ReplicaReport]:
     yield report
-    closing.wait()
+    while not closing.is_set() and not broken.wait(1.0):
+        pass
 
 
 def _report_failure(control_address: str, report: link_pb2.ReplicaReport, reason: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import ray
+from pydantic import ValidationError
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
@@ -42,10 +43,10 @@ class EmbeddedServe:
 
     async def deploy(self, wanted: Sequence[CloudReplicas]) -> None:
         """Bring the region to `wanted`. What failed is tried again; what runs is kept, also at another number."""
-        config = _config(wanted, self._home)
         try:
+            config = _config(wanted, self._home)
             await asyncio.to_thread(_deploy, config)
-        except (RayError, RayServeException, TimeoutError) as err:
+        except (RayError, RayServeException, TimeoutError, ValidationError) as err:
             raise CloudUnavailable(f"Serve of region {self._home.region} did not take the deployment: {err}") from err
 
     async def problems(self) -> Mapping[tuple[str, str], str]:
@@ -58,7 +59,7 @@ class EmbeddedServe:
             (namespace, service): message
             for name, (failed, message) in status.items()
             if failed
-            for namespace, service, _version in [name.split(SEPARATOR, 2)]
+            for namespace, service, *_ in [name.split(SEPARATOR)]
         }
 
 
@@ -67,7 +68,9 @@ def _config(wanted: Sequence[CloudReplicas], home: ReplicaHome) -> ServeDeploySc
 
 
 def _name(wanted: CloudReplicas) -> str:
-    return SEPARATOR.join((wanted.namespace, wanted.service, wanted.version))
+    # With the digest: two variants of one version are two applications, the successor beside its predecessor.
+    digest = wanted.digest.removeprefix("sha256:")[:12]
+    return SEPARATOR.join((wanted.namespace, wanted.service, wanted.version, digest))
 
 
 def _application(wanted: CloudReplicas, home: ReplicaHome) -> ServeApplicationSchema:
@@ -116,5 +119,5 @@ def _status() -> dict[str, tuple[bool, str]]:
     return {
         name: (application.status in failed, application.message or str(application.status))
         for name, application in serve.status().applications.items()
-        if name.count(SEPARATOR) == 2
+        if name.count(SEPARATOR) == 3
     }

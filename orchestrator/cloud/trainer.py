@@ -60,7 +60,8 @@ class EmbeddedRayTrainer:
     """`orchestrator.control.seams.Trainer`. `out_dir` of a job must be seen by every machine of the cluster.
 
     A finished job whose actor is gone is known again once it is submitted with the same folder, which runs nothing; a
-    failed one is tried again. A spec that no recipe accepts is a failed job. Raises only CloudUnavailable.
+    failed one is tried again. A spec that no recipe accepts is a failed job. Raises CloudUnavailable, and OSError or
+    ValueError for a folder that cannot be used.
     """
 
     def __init__(self) -> None:

@@ -33,19 +33,25 @@ class ControlPlaneReplica:
         self.check_health()
 
     def _run(self, environ: dict[str, str]) -> None:
-        settings = settings_from(environ)
-        settings.logs_dir.mkdir(parents=True, exist_ok=True)
-        # Ray keeps its workers' output among its own files; operators look where `up` said.
-        with (settings.logs_dir / CONTROL_LOG).open("a", buffering=1) as lines:
-            log_to(lines)
-            try:
-                asyncio.run(_run_embedded(settings, self._ready))
-            except BaseException as err:
-                # The thread's edge: Serve hears of it through check_health.
-                self._failure = err
-                log.critical("control plane ended", exc_info=err)
-            finally:
-                self._ready.set()
+        try:
+            settings = settings_from(environ)
+            settings.logs_dir.mkdir(parents=True, exist_ok=True)
+            # Ray keeps its workers' output among its own files; operators look where `up` said.
+            with (settings.logs_dir / CONTROL_LOG).open("a", buffering=1) as lines:
+                log_to(lines)
+                self._run_logged(settings)
+        except OSError as err:
+            self._failure = err
+        finally:
+            self._ready.set()
+
+    def _run_logged(self, settings: Settings) -> None:
+        try:
+            asyncio.run(_run_embedded(settings, self._ready))
+        except BaseException as err:
+            # The thread's edge: Serve hears of it through check_health.
+            self._failure = err
+            log.critical("control plane ended", exc_info=err)
 
     def check_health(self) -> None:
         """Serve asks. Raises RuntimeError, with the reason, once the control plane has ended."""

@@ -12,7 +12,7 @@ from orchestrator.control.registering import trained_version
 from orchestrator.control.seams import Store, Trainer
 from orchestrator.control.statuses import condition
 from orchestrator.control.world import World, read_world
-from orchestrator.errors import CloudUnavailable, Conflict
+from orchestrator.errors import CloudUnavailable, Conflict, InvalidRequest, NotFound
 from orchestrator.model.claims import Claim, JobHold
 from orchestrator.model.ids import JobRef, ReplicaId, SiteName
 from orchestrator.model.phases import ClaimPhase, JobPhase
@@ -48,7 +48,7 @@ class TrainingLoop:
     clock: Clock
     region: SiteName
     jobs_dir: Path
-    progress: dict[JobRef, JobProgress] = field(default_factory=dict)
+    progress: dict[str, JobProgress] = field(default_factory=dict)
 
     async def tick(self, lease: Lease) -> None:
         world = await asyncio.to_thread(read_world, self.store)
@@ -57,19 +57,27 @@ class TrainingLoop:
         pending = {_ref(s.key): s for s in jobs if phase_of(s) is JobPhase.PENDING}
         for action in admit([_queued(s) for s in pending.values()], self._clusters(world)):
             stored = pending[action.job]
-            await self._guarded(stored, self._act(action, stored, world, lease))
+            await self._guarded(stored, self._act(action, stored, world, lease), lease)
         for stored in jobs:
             if phase_of(stored) in RUNNING:
-                await self._guarded(stored, self._watch(stored, lease))
+                await self._guarded(stored, self._watch(stored, lease), lease)
+        self.progress = {name: seen for name, seen in self.progress.items() if name in {job_name(s) for s in jobs}}
 
-    async def _guarded(self, stored: StoredObject, step: Awaitable[None]) -> None:
-        """One job's trouble is not another's."""
+    async def _guarded(self, stored: StoredObject, step: Awaitable[None], lease: Lease) -> None:
+        """One job's trouble is not another's: what may pass is left to the next tick, what will not fails the job."""
         try:
-            await step
-        except Conflict as err:
+            try:
+                await step
+            except (InvalidRequest, OSError, ValueError) as err:
+                await self._fail(stored, str(err), lease)
+        except (Conflict, CloudUnavailable) as err:
             log.warning("job left to the next tick", extra={"job": str(stored.key), "reason": str(err)})
-        except CloudUnavailable as err:
-            log.warning("cluster does not answer", extra={"job": str(stored.key), "reason": str(err)})
+
+    async def _fail(self, stored: StoredObject, reason: str, lease: Lease) -> None:
+        claim = self._claim(stored, lease, ClaimPhase.RELEASED)
+        put = Put(stored.key, stored.owner, None, status=_status(JobPhase.FAILED, reason))
+        await asyncio.to_thread(self.store.commit, Batch(writes=(put,), claims=(claim,), epoch=lease.epoch))
+        log.warning("job failed", extra={"job": str(stored.key), "reason": reason})
 
     def _clusters(self, world: World) -> list[Cluster]:
         """The embedded cluster of this region, if its site is declared."""
@@ -102,14 +110,14 @@ class TrainingLoop:
         await asyncio.to_thread(self.store.commit, Batch(writes=(put,), epoch=lease.epoch))
 
     async def _submit(self, stored: StoredObject) -> None:
-        await self.trainer.submit(job_name(stored.key), json.dumps(dict(stored.spec)), self._folder(stored.key))
+        await self.trainer.submit(job_name(stored), json.dumps(dict(stored.spec)), self._folder(stored))
 
-    def _folder(self, key: Key) -> Path:
-        return self.jobs_dir / key.namespace / key.name
+    def _folder(self, stored: StoredObject) -> Path:
+        return self.jobs_dir / stored.key.namespace / stored.key.name / stored.uid
 
     def _claim(self, stored: StoredObject, lease: Lease, phase: ClaimPhase) -> Claim:
         return Claim(
-            id=ReplicaId(f"job/{stored.key.namespace}/{stored.key.name}"),
+            id=_claim_id(stored),
             site=self.region,
             node=None,
             need=_queued(stored).need,
@@ -121,12 +129,12 @@ class TrainingLoop:
         )
 
     async def _watch(self, stored: StoredObject, lease: Lease) -> None:
-        progress = await self.trainer.progress(job_name(stored.key))
+        progress = await self.trainer.progress(job_name(stored))
         if progress is None:
             # Ray came back empty; the job goes on from its last checkpoint.
             await self._submit(stored)
             return
-        self.progress[_ref(stored.key)] = progress
+        self.progress[job_name(stored)] = progress
         if progress.phase.ended:
             await self._end(stored, progress, lease)
         elif progress.phase is not phase_of(stored):
@@ -143,10 +151,13 @@ class TrainingLoop:
             status["result"] = json.loads(progress.result_json)
         if progress.phase is JobPhase.SUCCEEDED and progress.result_json:
             version = await asyncio.to_thread(
-                trained_version, stored, json.loads(progress.result_json), self._folder(stored.key), self.library
+                trained_version, stored, json.loads(progress.result_json), self._folder(stored), self.library
             )
             status["version"] = version.key.name
             writes.append(version)
+            if await asyncio.to_thread(self._exists, version.key):
+                remedy = "a version is immutable: train under another job name, or delete it first"
+                raise InvalidRequest("metadata.name", stored.key.name, f"{version.key} exists already; {remedy}")
         writes.append(Put(stored.key, stored.owner, stored.revision, status=status))
         batch = Batch(
             writes=tuple(writes), claims=(self._claim(stored, lease, ClaimPhase.RELEASED),), epoch=lease.epoch
@@ -154,16 +165,29 @@ class TrainingLoop:
         await asyncio.to_thread(self.store.commit, batch)
         log.info("job ended", extra={"job": str(stored.key), "phase": progress.phase.value})
 
+    def _exists(self, key: Key) -> bool:
+        try:
+            self.store.get(key)
+        except NotFound:
+            return False
+        return True
+
     async def _release_orphans(self, world: World, lease: Lease) -> None:
-        """Claims of jobs that were deleted."""
+        """Claims of jobs that were deleted, also of those that were created anew under the same name."""
+        known = {_claim_id(stored) for stored in world.of("TrainingJob")}
         for claim in world.claims:
-            if not isinstance(claim.hold, JobHold):
-                continue
-            job = claim.hold.job
-            if world.find("TrainingJob", job.namespace, job.name) is None:
-                await self.trainer.stop(job_name(Key("TrainingJob", job.namespace, job.name)))
+            if isinstance(claim.hold, JobHold) and claim.id not in known:
+                try:
+                    await self.trainer.stop(claim.id.removeprefix("job/").replace("/", "."))
+                except CloudUnavailable as err:
+                    log.warning("deleted job not stopped yet", extra={"claim": claim.id, "reason": str(err)})
+                    continue
                 released = replace(claim, phase=ClaimPhase.RELEASED, epoch=lease.epoch, since_s=self.clock.wall_s())
                 await asyncio.to_thread(self.store.commit, Batch(claims=(released,), epoch=lease.epoch))
+
+
+def _claim_id(stored: StoredObject) -> ReplicaId:
+    return ReplicaId(f"job/{stored.key.namespace}/{stored.key.name}/{stored.uid}")
 
 
 def _ref(key: Key) -> JobRef:
@@ -176,9 +200,9 @@ def _queued(stored: StoredObject) -> QueuedJob:
     return QueuedJob(_ref(stored.key), 0, stored.created_wall_s, workers, WORKER_NEED)
 
 
-def job_name(key: Key) -> str:
-    """Names the submission on its cluster."""
-    return f"{key.namespace}.{key.name}"
+def job_name(stored: StoredObject) -> str:
+    """Names the submission on its cluster. With the uid: a job created anew under a name is another job."""
+    return f"{stored.key.namespace}.{stored.key.name}.{stored.uid}"
 
 
 def phase_of(stored: StoredObject) -> JobPhase:

@@ -44,6 +44,10 @@ class Leader:
             log.info("leadership taken", extra={"holder": self._holder, "epoch": self._lease.epoch})
         return self._lease
 
+    async def held(self) -> Lease | None:
+        """The lease as it was last taken, for loops that leave the renewal to another."""
+        return self._lease
+
     async def release(self) -> None:
         """So that a successor need not wait for the lease to run out."""
         if self._lease is not None:

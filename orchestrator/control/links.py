@@ -33,20 +33,22 @@ class FrontLinkServicer(link_pb2_grpc.FrontLinkServicer):
         self._observations.front_reported(name, first, self._clock.now_s())
         reading = asyncio.create_task(self._read(name, request_iterator))
         orders = self._board.orders(lambda node: self._holds(name, node))
+        getting: asyncio.Future[link_pb2.FrontOrders] | None = None
         try:
             await self._board.wake()
             while True:
                 getting = asyncio.ensure_future(anext(orders))
                 await asyncio.wait({getting, reading}, return_when=asyncio.FIRST_COMPLETED)
                 if reading.done():
-                    getting.cancel()
                     return
                 yield getting.result()
         finally:
-            reading.cancel()
+            self._observations.front_detached(name, session, self._clock.now_s())
+            for task in (reading, getting):
+                if task is not None:
+                    task.cancel()
             with contextlib.suppress(asyncio.CancelledError, grpc.RpcError):
                 await reading
-            self._observations.front_detached(name, session, self._clock.now_s())
 
     async def _read(self, name: FrontName, reports: AsyncIterator[link_pb2.FrontReport]) -> None:
         async for report in reports:
@@ -72,11 +74,9 @@ class ReplicaLinkServicer(link_pb2_grpc.ReplicaLinkServicer):
                 grpc.StatusCode.INVALID_ARGUMENT, "replica, incarnation: missing: the first report says who registers"
             )
         self._observations.replica_registered(report)
-        failed = report.phase == link_pb2.REPLICA_PHASE_FAILED
         try:
             yield link_pb2.ReplicaOrders()
             async for later in request_iterator:
                 self._observations.replica_registered(later)
         finally:
-            if not failed:  # a failure outlives its reporter: it is the reason that operators look for
-                self._observations.replica_gone(report)
+            self._observations.replica_gone(report)

@@ -1,7 +1,7 @@
 """What fronts, nodes and cloud replicas reported. In memory only: they report all of it again when they dial anew."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from orchestrator.model.ids import FrontName, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef, ZoneName
@@ -12,6 +12,7 @@ from orchestrator.reconcile.observed import Observed, SeenCloudReplica, SeenNode
 from protos.link.v1 import link_pb2
 
 DEMAND_WINDOW_S = 10.0
+LEAST_S = 1e-9  # silence just begun is silence
 
 _PHASES = {
     link_pb2.REPLICA_PHASE_FETCHING: ReplicaPhase.FETCHING,
@@ -84,12 +85,32 @@ class Observations:
             # Two fronts may both know a node that moved: the newer boot counts, then whoever holds it now.
             if held is None or held.front == name or _rank(state) >= _rank(held.state):
                 self._nodes[node] = _Node(state, name, now_s)
+        self._detach_unlisted(name, {NodeName(state.hello.node) for state in report.nodes})
         for leg in report.legs:
             self._fronts[name].legs[leg.source, leg.target] = (leg, now_s)
         self._demand.extend((now_s, demand) for demand in report.demand)
 
+    def _detach_unlisted(self, front: FrontName, listed: set[NodeName]) -> None:
+        """A report is whole: what a front held before it was killed, it does not hold unless it says so."""
+        for node, held in self._nodes.items():
+            if held.front == front and held.state.attached and node not in listed:
+                held.state.attached, held.state.silent_ms = False, 0
+
     def replica_registered(self, report: link_pb2.ReplicaReport) -> None:
+        """A failure is kept after its reporter is gone, as the reason that operators look for: one for each version."""
+        failure = ReplicaId(f"failed/{report.namespace}/{report.service}/{report.version}")
+        if report.phase == link_pb2.REPLICA_PHASE_FAILED:
+            self._cloud[failure] = report
+            return
+        self._cloud.pop(failure, None)
         self._cloud[ReplicaId(report.replica)] = report
+
+    def forget_failures(self, wanted: Container[tuple[ServiceRef, VersionRef]]) -> None:
+        """Of versions that nobody wants in a region any more."""
+        for name, report in list(self._cloud.items()):
+            seen = _seen_cloud(report)
+            if seen.seen.phase is ReplicaPhase.FAILED and (seen.service, seen.version) not in wanted:
+                del self._cloud[name]
 
     def replica_gone(self, report: link_pb2.ReplicaReport) -> None:
         held = self._cloud.get(ReplicaId(report.replica))
@@ -98,23 +119,19 @@ class Observations:
 
     # ---- what the loops see
 
-    def observed(self, now_s: float, lost_after_s: Mapping[NodeName, float]) -> Observed:
-        """`lost_after_s`: how long each node may be silent; a node that is not in it may be so for ever."""
+    def observed(self, now_s: float) -> Observed:
         return Observed(
-            nodes={name: self._seen_node(name, node, now_s, lost_after_s) for name, node in self._nodes.items()},
+            nodes={name: self._seen_node(name, node, now_s) for name, node in self._nodes.items()},
             cloud={name: _seen_cloud(report) for name, report in self._cloud.items()},
         )
 
-    def _seen_node(self, name: NodeName, node: _Node, now_s: float, lost_after_s: Mapping[NodeName, float]) -> SeenNode:
+    def _seen_node(self, name: NodeName, node: _Node, now_s: float) -> SeenNode:
         silent_s = self._silent_s(node, now_s)
-        phase = NodePhase.ATTACHED
-        if silent_s > 0:
-            phase = NodePhase.LOST if silent_s > lost_after_s.get(name, float("inf")) else NodePhase.UNKNOWN
         hello, report = node.state.hello, node.state.report
         return SeenNode(
             node=name,
             site=SiteName(hello.site),
-            phase=phase,
+            phase=NodePhase.UNKNOWN if silent_s > 0 else NodePhase.ATTACHED,
             silent_s=silent_s,
             capacity=Resources(hello.memory_bytes, hello.compute_millis),
             lan_address=hello.lan_address,
@@ -128,8 +145,8 @@ class Observations:
         if front is not None and front.attached:
             if node.state.attached:
                 return 0.0
-            return node.state.silent_ms / 1000 + now_s - node.received_s
-        return max(now_s - (front.changed_s if front else node.received_s), 1e-9)
+            return max(node.state.silent_ms / 1000 + now_s - node.received_s, LEAST_S)
+        return max(now_s - (front.changed_s if front else node.received_s), LEAST_S)
 
     def legs(self, now_s: float) -> list[Leg]:
         """Of nodes and fronts. A silent node's legs stop ageing: whether to wait for it is the policy's decision."""
@@ -182,6 +199,7 @@ def _seen_cloud(report: link_pb2.ReplicaReport) -> SeenCloudReplica:
         site=SiteName(report.region),
         service=ServiceRef(report.namespace, report.service),
         version=VersionRef(report.namespace, report.version),
+        digest=report.digest,
     )
 
 

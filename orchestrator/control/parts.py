@@ -2,12 +2,11 @@
 
 from orchestrator.api.seams import Part
 from orchestrator.control.observations import Observations
-from orchestrator.control.world import World, lost_after_s
 
 
-def running_parts(world: World, observations: Observations, cloud_problem: str, now_s: float) -> tuple[Part, ...]:
+def running_parts(observations: Observations, cloud_problem: str, now_s: float) -> tuple[Part, ...]:
     """Fronts, nodes, replicas and legs, in that order."""
-    observed = observations.observed(now_s, lost_after_s(world))
+    observed = observations.observed(now_s)
     parts = [
         Part(
             "front",

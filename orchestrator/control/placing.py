@@ -10,13 +10,14 @@ from orchestrator.control.board import Board, Published
 from orchestrator.control.codec import decision_from, stored_decision
 from orchestrator.control.observations import Observations
 from orchestrator.control.publishing import assignment, assignment_spec, route_table
+from orchestrator.control.region import RegionKeeper
 from orchestrator.control.seams import Cloud, Store
 from orchestrator.control.snapshots import Taken, take_snapshot
 from orchestrator.control.statuses import problem_statuses, service_statuses, version_failures
-from orchestrator.control.world import ASSIGNMENT, World, lost_after_s, read_world
-from orchestrator.errors import CloudUnavailable, Conflict
-from orchestrator.model.claims import Claim
-from orchestrator.model.ids import DecisionId, NodeName
+from orchestrator.control.world import ASSIGNMENT, World, read_world
+from orchestrator.errors import Conflict
+from orchestrator.model.claims import Claim, ReplicaHold
+from orchestrator.model.ids import DecisionId, NodeName, ServiceRef, VersionRef
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.running import CloudReplicas
 from orchestrator.model.snapshot import Decision, PlacementSettings, Snapshot
@@ -38,7 +39,8 @@ SEED = 0
 GRACE_S = 10.0
 # Long enough that one slow probe moves nothing, short enough that callers of a slow site do not wait.
 SETTLE_S = 1.5
-CLOUD_RETRY_S = 15.0
+# Cloud replicas that live dial again within a second; those that died with their Ray are started anew after it.
+CLOUD_GRACE_S = 3.0
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class PlacementLoop:
         ids: Iterator[str],
         settings: PlacementSettings | None = None,
     ) -> None:
-        self._store, self._cloud, self._observations = store, cloud, observations
+        self._store, self._observations = store, observations
         self._board, self._clock, self._region, self._ids = board, clock, region, ids
         self._settings = settings or PlacementSettings()
         self._epoch = 0
@@ -82,17 +84,9 @@ class PlacementLoop:
         self._pending: Proposal | None = None
         self._routes_key: object = None
         self._routes_count = 0
-        self._deploying: asyncio.Task[None] | None = None
-        self._deployed: list[CloudReplicas] | None = None
-        self._cloud_problems: dict[tuple[str, str], str] = {}
-        self._retry_at_s = 0.0
+        self.region = RegionKeeper(cloud)
         self.current: Current | None = None
         self.judgement: Judgement | None = None
-
-    @property
-    def cloud_problem(self) -> str:
-        """Why the region's Serve could not be brought to what is wanted; empty when it could."""
-        return "; ".join(f"{'/'.join(key)} {why}".strip("/ ") for key, why in sorted(self._cloud_problems.items()))
 
     async def tick(self, lease: Lease) -> None:
         """One round. Raises Unavailable when the store does not answer; a stale write is left to the next tick."""
@@ -100,29 +94,32 @@ class PlacementLoop:
         if lease.epoch != self._epoch:
             await self._begin(lease, now_s)
         world = await asyncio.to_thread(read_world, self._store)
-        observed = self._observations.observed(now_s, lost_after_s(world))
-        if now_s - self._since_s < GRACE_S and _unreported(world, observed):
+        observed = self._observations.observed(now_s)
+        if _unreported(world, observed, now_s - self._since_s):
             return
-        taken = take_snapshot(world, self._observations, observed, self._region, now_s)
+        taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s)
         decision = await asyncio.to_thread(place, taken.snapshot, self._settings, SEED)
         self.judgement = Judgement(taken.snapshot, decision, now_s)
-        fresh = self._adopt(taken, decision, lease, now_s)
+        current, fresh = self._adopt(taken, decision, lease, now_s)
+        if current is None:
+            return
         try:
-            await self._commit(world, taken, observed, fresh, lease)
+            await self._commit(current, world, taken, observed, fresh, lease)
         except Conflict as err:
             # Somebody wrote first, or a claim no longer fits: look again with the next tick.
             log.warning("commit refused", extra={"reason": str(err), "epoch": lease.epoch})
-            if fresh is not None:
-                self.current = None
 
     async def _begin(self, lease: Lease, now_s: float) -> None:
+        """A new epoch: what was decided is read anew, what was observed is waited for."""
         self._epoch, self._since_s, self._routes_count, self._routes_key = lease.epoch, now_s, 0, None
+        self._pending = None
         stored = await asyncio.to_thread(self._store.latest_decision)
-        if stored is not None:
-            self.current = Current(stored.id, decision_from(stored.decision_json), now_s)
+        self.current = Current(stored.id, decision_from(stored.decision_json), now_s) if stored else None
 
-    def _adopt(self, taken: Taken, decision: Decision, lease: Lease, now_s: float) -> StoredDecision | None:
-        """The new decision to store, if `decision` is to be carried out now; damped by settling."""
+    def _adopt(
+        self, taken: Taken, decision: Decision, lease: Lease, now_s: float
+    ) -> tuple[Current | None, StoredDecision | None]:
+        """The decision to carry out now, and what to store of it if it is a new one; damped by settling."""
         decision = self._carried(decision, taken)
         running = plan_key(self.current.decision) if self.current else None
         urgent = self.current is None or taken.urgent(self.current.decision)
@@ -130,7 +127,7 @@ class PlacementLoop:
             running, plan_key(decision), self._pending, now_s, 0.0 if urgent else SETTLE_S
         )
         if not commit_now:
-            return None
+            return self.current, None
         stored = stored_decision(taken.snapshot, decision, lease.epoch, self._clock.wall_s())
         before = {s.service: s for s in self.current.decision.services} if self.current else {}
         changes = tuple(
@@ -138,12 +135,7 @@ class PlacementLoop:
             for service in decision.services
             for sentence in causes(before.get(service.service), service)
         )
-        self.current = Current(stored.id, decision, now_s, changes)
-        log.info(
-            "decision made",
-            extra={"decision": stored.id, "epoch": lease.epoch, "changes": "; ".join(changes) or "none"},
-        )
-        return stored
+        return Current(stored.id, decision, now_s, changes), stored
 
     def _carried(self, decision: Decision, taken: Taken) -> Decision:
         """With the running part of each service that cannot be judged now: it goes on as it is."""
@@ -153,29 +145,35 @@ class PlacementLoop:
         return replace(decision, services=(*decision.services, *carried))
 
     async def _commit(
-        self, world: World, taken: Taken, observed: Observed, fresh: StoredDecision | None, lease: Lease
+        self,
+        current: Current,
+        world: World,
+        taken: Taken,
+        observed: Observed,
+        fresh: StoredDecision | None,
+        lease: Lease,
     ) -> None:
-        if self.current is None:
-            return
+        """Write claims, assignments, statuses and the decision together; only then is it in force and acted upon."""
         # Claims outlive the process, so their times are on the wall clock.
         wall_s = self._clock.wall_s()
         sites = {s.name: s for s in taken.snapshot.sites}
         changed = diff(
-            wants(self.current.decision, taken.snapshot.services, world.claims),
+            wants(current.decision, taken.snapshot.services, world.claims),
             world.claims,
             observed,
             sites,
-            decision=self.current.id,
+            decision=current.id,
             epoch=lease.epoch,
             now_s=wall_s,
             ids=self._ids,
+            lost_after_s=taken.lost_after_s,
         )
         claims = _after(world.claims, changed)
         assigned = assignments(_nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s)
-        routes = [service_routes(s, self.current.id, claims, observed) for s in self.current.decision.services]
+        routes = [service_routes(s, current.id, claims, observed) for s in current.decision.services]
         above = {node: _above(node, world, observed) for node in assigned}
         puts = [_assignment_put(node, replicas, above[node]) for node, replicas in sorted(assigned.items())]
-        puts += service_statuses(self.current, routes, claims, observed, world)
+        puts += service_statuses(current, routes, claims, observed, world, taken.problems)
         puts += problem_statuses(taken.problems, world)
         puts += version_failures(world, claims, observed)
         written = await asyncio.to_thread(
@@ -194,8 +192,14 @@ class PlacementLoop:
             for node in [NodeName(o.key.name)]
             if o.key.kind == ASSIGNMENT
         }
+        self.current = current
+        if fresh is not None:
+            facts = {"decision": current.id, "epoch": lease.epoch, "changes": "; ".join(current.changes) or "none"}
+            log.info("decision made", extra=facts)
         await self._publish(lease, routes, assigned, revisions, taken)
-        self._act(claims, wall_s)
+        wanted = cloud_replicas(claims, wall_s)
+        self._observations.forget_failures({(ServiceRef(w.namespace, w.service), _version(w)) for w in wanted})
+        self.region.bring_to(wanted, self._clock.now_s())
 
     async def _publish(
         self,
@@ -221,39 +225,17 @@ class PlacementLoop:
         if published != before:
             await self._board.publish(published)
 
-    def _act(self, claims: list[Claim], now_s: float) -> None:
-        """Bring Serve to the ledger, one call at a time; a failed one is tried again after a while."""
-        if self._deploying is not None and not self._deploying.done():
-            return
-        wanted = cloud_replicas(claims, now_s)
-        if wanted != self._deployed or (self._cloud_problems and now_s >= self._retry_at_s):
-            self._deploying = asyncio.create_task(self._deploy(wanted, now_s))
-        elif wanted:
-            self._deploying = asyncio.create_task(self._look())
 
-    async def _deploy(self, wanted: list[CloudReplicas], now_s: float) -> None:
-        self._retry_at_s = now_s + CLOUD_RETRY_S
-        try:
-            await self._cloud.deploy(wanted)
-        except CloudUnavailable as err:
-            self._cloud_problems = {("", ""): str(err)}
-            log.warning("deployment failed", extra={"reason": str(err)})
-            return
-        self._cloud_problems, self._deployed = {}, wanted
-
-    async def _look(self) -> None:
-        """What Serve says of what it was asked to run."""
-        try:
-            found = dict(await self._cloud.problems())
-        except CloudUnavailable as err:
-            found = {("", ""): str(err)}
-        if found and found != self._cloud_problems:
-            log.warning("region cannot run what it should", extra={"problems": str(found)})
-        self._cloud_problems = found
+def _unreported(world: World, observed: Observed, watched_s: float) -> bool:
+    """Whether to wait a little longer for the links to say what runs: at first nothing was reported yet."""
+    held = [c for c in world.claims if isinstance(c.hold, ReplicaHold) and c.phase is ClaimPhase.BOUND]
+    if watched_s < CLOUD_GRACE_S and len(observed.claims_served(held)) < sum(c.node is None for c in held):
+        return True
+    return watched_s < GRACE_S and any(c.node is not None and c.node not in observed.nodes for c in held)
 
 
-def _unreported(world: World, observed: Observed) -> bool:
-    return any(claim.node is not None and claim.node not in observed.nodes for claim in world.claims)
+def _version(wanted: CloudReplicas) -> VersionRef:
+    return VersionRef(wanted.namespace, wanted.version)
 
 
 def _after(claims: tuple[Claim, ...], changed: list[Claim]) -> list[Claim]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
 from orchestrator.control.snapshots import take_snapshot
 from orchestrator.control.statuses import placed_reason
-from orchestrator.control.world import ASSIGNMENT, World, lost_after_s, read_world
+from orchestrator.control.world import ASSIGNMENT, World, read_world
 from orchestrator.errors import Conflict, InvalidRequest, NotFound
-from orchestrator.model.ids import JobRef, ServiceRef, SiteName
+from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.snapshot import PlacementSettings, Snapshot
 from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, StoredObject
 from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate
@@ -33,6 +34,8 @@ from workers.artifacts.library import ArtifactLibrary
 VERSION = "0.1.0"
 POLL_S = 0.2
 MAX_MODEL_BYTES = 8 << 30
+# Apart from the threads that the loops use for the store: many pushes at once must not delay a lease.
+INSPECTIONS = ThreadPoolExecutor(2, "inspecting")
 WARN_ON = frozenset({"Site", "Zone", "ModelService", "PlacementPolicy"})
 
 
@@ -60,13 +63,13 @@ class Plane:
             written = [_as_written(put, before[put.key]) for put in puts]
         else:
             written = await asyncio.to_thread(self.store.commit, Batch(writes=tuple(puts)))
-        warnings = await asyncio.to_thread(self._warnings, world, written)
+        warnings = await self._warnings(world, written)
         return [
             Applied(stored, _action(before[stored.key], stored), tuple(warnings.get(stored.key, ())))
             for stored in written
         ]
 
-    def _warnings(self, world: World, written: Sequence[StoredObject]) -> dict[Key, list[str]]:
+    async def _warnings(self, world: World, written: Sequence[StoredObject]) -> dict[Key, list[str]]:
         """What a service of this batch would lack if it were placed now."""
         if not any(stored.key.kind in WARN_ON for stored in written):
             return {}
@@ -75,9 +78,12 @@ class Plane:
             objects.setdefault(stored.key.kind, {})[stored.key] = stored
         now_s = self.clock.now_s()
         after = World(objects, world.claims)
-        observed = self.observations.observed(now_s, lost_after_s(after))
-        taken = take_snapshot(after, self.observations, observed, self.region, now_s)
-        decision = place(taken.snapshot, PlacementSettings(), 0)
+        observed = self.observations.observed(now_s)
+        try:
+            taken = take_snapshot(after, self.observations, observed, self.region, now_s, now_s)
+        except InvalidRequest:
+            return {}  # another object cannot be read: what was applied is written all the same
+        decision = await asyncio.to_thread(place, taken.snapshot, PlacementSettings(), 0)
         warnings = {
             Key("ModelService", d.service.namespace, d.service.name): [placed_reason(d)[1]]
             for d in decision.services
@@ -132,7 +138,6 @@ class Plane:
         return Explanation(current.id, to_json(decided), to_json(_about(judgement.snapshot, service)), age_s)
 
     async def status(self) -> Status:
-        world = await asyncio.to_thread(read_world, self.store)
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)
         lease, current = self.leader.lease, self.placing.current
         return Status(
@@ -141,22 +146,20 @@ class Plane:
             leader=lease.holder if lease else "",
             decision=current.id if current else "",
             sequence=sequence,
-            parts=running_parts(world, self.observations, self.placing.cloud_problem, self.clock.now_s()),
+            parts=running_parts(self.observations, self.placing.region.problem, self.clock.now_s()),
         )
 
     async def train(self, document: dict[str, Json], owner: Owner) -> AsyncIterator[Progress]:
         """Create the job and follow it to its end; the last progress carries the object."""
-        applied = (await self.apply([document], owner, dry_run=False))[0]
-        key = applied.object.key
-        if key.kind != "TrainingJob":
-            raise InvalidRequest("kind", key.kind, "give a TrainingJob; use apply for other kinds")
-        job = JobRef(key.namespace, key.name)
+        if document.get("kind") != "TrainingJob":
+            raise InvalidRequest("kind", document.get("kind"), "give a TrainingJob; use apply for other kinds")
+        key = (await self.apply([document], owner, dry_run=False))[0].object.key
         while True:
             stored = await self.get(key)
-            phase, seen = phase_of(stored), self.training.progress.get(job)
+            phase, seen = phase_of(stored), self.training.progress.get(job_name(stored))
             ended = phase.ended
             yield Progress(
-                job=str(job),
+                job=f"{key.namespace}/{key.name}",
                 phase=phase.value,
                 step=seen.step if seen else 0,
                 steps=seen.steps if seen else 0,
@@ -174,8 +177,9 @@ class Plane:
             raise InvalidRequest("kind", key.kind, "only a TrainingJob has logs here; use describe for others")
         offset = 0
         while True:
-            ended = phase_of(await self.get(key)).ended
-            lines, offset = await self.training.trainer.logs(job_name(key), offset)
+            stored = await self.get(key)
+            ended = phase_of(stored).ended
+            lines, offset = await self.training.trainer.logs(job_name(stored), offset)
             for line in lines:
                 yield line
             if not lines and (ended or not follow):
@@ -189,7 +193,8 @@ class Plane:
         path = self.incoming / secrets.token_hex(8)
         try:
             await _receive(path, model, data)
-            description, measured = await asyncio.to_thread(inspect_model, path, model.format)
+            inspecting = asyncio.get_running_loop().run_in_executor(INSPECTIONS, inspect_model, path, model.format)
+            description, measured = await inspecting
             versions, _ = await self.list_objects("ModelVersion", model.namespace)
             put = pushed_version(model, description, versions, measured)
             for stored in versions:

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 
 from orchestrator.api.servicer import serve_control
 from orchestrator.clock import Clock
@@ -62,20 +62,24 @@ async def run_plane(
     on_ready()
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_lead(leader, settings.tick_s, (placing.tick, training.tick, housekeeping.tick)))
+            tasks.create_task(_lead(leader.hold, settings.tick_s, placing.tick))
+            # Beside it: a cluster that is slow to answer must delay neither the lease nor the routes.
+            tasks.create_task(_lead(leader.held, settings.tick_s, training.tick))
+            tasks.create_task(_lead(leader.held, settings.tick_s, housekeeping.tick))
     finally:
         await server.stop(1.0)
         await leader.release()
 
 
-async def _lead(leader: Leader, tick_s: float, ticks: Sequence[Callable[[Lease], Awaitable[None]]]) -> None:
-    """Tick while this process leads. An answer that can change by waiting is waited for; a bug ends the process."""
+async def _lead(
+    lease_now: Callable[[], Awaitable[Lease | None]], tick_s: float, tick: Callable[[Lease], Awaitable[None]]
+) -> None:
+    """Tick while this process leads. What may pass with time is tried again; a bug ends the process."""
     while True:
         try:
-            lease = await leader.hold()
+            lease = await lease_now()
             if lease is not None:
-                for tick in ticks:
-                    await tick(lease)
+                await tick(lease)
         except OrchestratorError as err:
             log.warning("tick failed", extra={"reason": str(err)})
         await asyncio.sleep(tick_s)

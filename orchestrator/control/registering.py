@@ -100,7 +100,7 @@ def _version_put(namespace: str, name: str, spec: dict[str, Json], owner: Owner)
     return Put(
         Key("ModelVersion", namespace, name),
         owner,
-        None,
+        0,
         spec=spec_of(checked),
         status={"phase": "Ready", "conditions": []},
     )

@@ -1,20 +1,22 @@
 """The snapshot that a decision is made on: what the store says, and what the links measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.control.observations import Observations
-from orchestrator.control.world import World
+from orchestrator.control.world import World, lost_after_s
 from orchestrator.errors import InvalidRequest
 from orchestrator.model.claims import ReplicaHold
-from orchestrator.model.ids import ServiceRef, SiteName, ZoneName
+from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
 from orchestrator.model.phases import ClaimPhase, NodePhase
-from orchestrator.model.snapshot import Decision, Snapshot
+from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
 from orchestrator.model.specs import NodeSpec, ServiceSpec, SiteSpec
 from orchestrator.model.stored import StoredObject
 from orchestrator.objects.translate import policy_of, service_spec, site_spec, version_of, version_spec, zone_spec
 from orchestrator.placement.paths import compose
-from orchestrator.reconcile.observed import Observed
+from orchestrator.reconcile.observed import LIVE, Observed
+
+SILENT = "no node of the site is attached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,54 +26,109 @@ class Taken:
     snapshot: Snapshot
     artifact_sizes: Mapping[str, int]  # bytes by digest
     valid_offline_s: Mapping[ServiceRef, float]
+    lost_after_s: Mapping[ServiceRef, float]
     declared_sites: frozenset[SiteName]
     problems: Mapping[ServiceRef, str]  # services that cannot even be considered, and why
 
     def urgent(self, running: Decision) -> bool:
         """Whether waiting would be wrong: operators changed what is wanted, or a site with replicas is gone."""
-        wanted = {(s.ref, s.version.ref, s.policy.name) for s in self.snapshot.services}
-        decided = {(s.service, s.version, s.policy) for s in running.services if s.service not in self.problems}
-        if wanted != decided:
+        specs = {s.ref: s for s in self.snapshot.services}
+        decided = [s for s in running.services if s.service not in self.problems]
+        if specs.keys() != {s.service for s in decided}:
             return True
-        reachable = {s.name for s in self.snapshot.sites if s.reachable}
-        return any(c.site not in reachable for s in running.services for c in s.chosen)
+        return any(_outdated(s, specs[s.service]) for s in decided)
 
 
-def take_snapshot(world: World, observations: Observations, observed: Observed, region: str, now_s: float) -> Taken:
-    """Of everything declared and measured at `now_s`. An object that cannot be read is left out, with its reason."""
+def _outdated(decided: ServiceDecision, spec: ServiceSpec) -> bool:
+    if (decided.version, decided.policy) != (spec.version.ref, spec.policy.name):
+        return True
+    variants = {v.variant for v in spec.version.variants}
+    lost = {rule.site for rule in spec.rules if rule.failed_requirement == SILENT}
+    return any(c.variant not in variants or c.site in lost for c in decided.chosen)
+
+
+def take_snapshot(
+    world: World, observations: Observations, observed: Observed, region: str, now_s: float, since_s: float
+) -> Taken:
+    """Of everything declared and measured at `now_s`, by a control plane that has watched since `since_s`.
+
+    A service that cannot be judged is left out, with its reason: its policy is gone, say, or a node that holds a
+    replica of it was not reported to this control plane yet and its policy still waits.
+    """
+    patience_s = lost_after_s(world)
     sites = _sites(world, observed, region)
-    legs = observations.legs(now_s)
-    zones = [zone_spec(z) for z in world.of("Zone")]
     services, problems = _services(world, observations.rates(now_s))
+    problems |= _waiting(world, observed, patience_s, now_s - since_s)
+    judged = tuple(
+        _within_reach(service, world, observed, patience_s) for service in services if service.ref not in problems
+    )
+    zones = [zone_spec(z) for z in world.of("Zone")]
     return Taken(
         snapshot=Snapshot(
             sites=sites,
-            services=services,
-            paths=compose(zones, sites, legs, observations.front_regions()),
+            services=judged,
+            paths=compose(zones, sites, observations.legs(now_s), observations.front_regions()),
             claims=world.claims,
         ),
         artifact_sizes=_artifact_sizes(world),
         valid_offline_s={s.ref: s.policy.valid_offline_s for s in services},
+        lost_after_s=patience_s,
         declared_sites=frozenset(s.name for s in sites),
         problems=problems,
     )
 
 
 def _sites(world: World, observed: Observed, region: str) -> tuple[SiteSpec, ...]:
+    holding = {claim.node for claim in world.claims}
     found: list[SiteSpec] = []
     for stored in sorted(world.of("Site"), key=lambda s: s.key):
         name = SiteName(stored.key.name)
-        # A silent node still counts: it is not dead until its services' policies say so.
+        # A silent node that holds replicas still counts: it is not dead until their services' policies say so.
         nodes = [
             NodeSpec(node.node, node.capacity)
             for node in observed.nodes.values()
-            if node.site == name and node.phase is not NodePhase.LOST
+            if node.site == name and (node.phase is NodePhase.ATTACHED or node.node in holding)
         ]
         is_region = stored.spec.get("kind") == "region"
         # The embedded plane runs inside its one region; another region's Ray is not ours to reach yet.
         reachable = name == region if is_region else bool(nodes)
         found.append(site_spec(stored, nodes, reachable))
     return tuple(found)
+
+
+def _within_reach(
+    service: ServiceSpec, world: World, observed: Observed, patience_s: Mapping[ServiceRef, float]
+) -> ServiceSpec:
+    """With sites ruled out whose nodes are all silent, but for those that the service's policy still waits for."""
+    attached = {node.site for node in observed.nodes.values() if node.phase is NodePhase.ATTACHED}
+    silent = {node.site for node in observed.nodes.values()} - attached
+    awaited = {
+        claim.site
+        for claim in world.claims
+        if isinstance(claim.hold, ReplicaHold)
+        and claim.hold.service == service.ref
+        and (node := observed.nodes.get(claim.node or NodeName("")))
+        and node.silent_s <= patience_s[service.ref]
+    }
+    rules = tuple(
+        replace(rule, failed_requirement=SILENT) if rule.site in silent - awaited else rule for rule in service.rules
+    )
+    return replace(service, rules=rules)
+
+
+def _waiting(
+    world: World, observed: Observed, patience_s: Mapping[ServiceRef, float], watched_s: float
+) -> dict[ServiceRef, str]:
+    """Services with replicas on nodes that no front has reported since this control plane began to watch."""
+    return {
+        claim.hold.service: f"node {claim.node} has not been heard of since the control plane started; its policy waits"
+        for claim in world.claims
+        if isinstance(claim.hold, ReplicaHold)
+        and claim.node is not None
+        and claim.node not in observed.nodes
+        and claim.phase in LIVE
+        and watched_s <= patience_s[claim.hold.service]
+    }
 
 
 def _services(

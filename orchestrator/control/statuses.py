@@ -1,6 +1,6 @@
 """What operators read in `status`: written only when it changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.control.world import World
@@ -10,7 +10,7 @@ from orchestrator.model.phases import ReplicaPhase
 from orchestrator.model.snapshot import Decision, ServiceDecision
 from orchestrator.model.stored import Json, Key, Put
 from orchestrator.reconcile.observed import Observed, SeenReplica
-from orchestrator.reconcile.replicas import replica_phase
+from orchestrator.reconcile.replicas import replica_phases
 from orchestrator.reconcile.routes import ServiceRoutes
 
 
@@ -33,13 +33,14 @@ def service_statuses(
     claims: Sequence[Claim],
     observed: Observed,
     world: World,
+    problems: Container[ServiceRef],
 ) -> list[Put]:
-    """The status of each service that still exists; the store leaves an unchanged one alone."""
+    """The status of each service that can be judged; the store leaves an unchanged one alone."""
     puts: list[Put] = []
     for decided, service in zip(current.decision.services, routes, strict=True):
         key = Key("ModelService", decided.service.namespace, decided.service.name)
         stored = world.objects.get("ModelService", {}).get(key)
-        if stored is not None:
+        if stored is not None and decided.service not in problems:
             status = _service_status(current, decided, service, claims, observed, stored.status)
             puts.append(Put(key, stored.owner, None, status=status))
     return puts
@@ -55,14 +56,15 @@ def _service_status(
 ) -> dict[str, Json]:
     mine = [c for c in claims if isinstance(c.hold, ReplicaHold) and c.hold.service == decided.service]
     wanted = sum(c.replicas for c in decided.chosen)
-    ready = sum(replica_phase(c, observed) is ReplicaPhase.READY for c in mine)
+    phases = replica_phases(mine, observed)
+    ready = sum(phase is ReplicaPhase.READY for phase in phases.values())
     causes: list[Json] = [c.split(": ", 1)[1] for c in current.changes if c.startswith(f"{decided.service}: ")]
     return {
         "phase": _phase(decided, ready, wanted, bool(mine)),
         "version": decided.version.name,
         "decision": current.id,
         "causes": causes if before.get("decision") != current.id or not before.get("causes") else before["causes"],
-        "replicas": [_replica_status(c, observed) for c in sorted(mine, key=lambda c: c.id)],
+        "replicas": [_replica_status(c, phases.get(c.id), observed) for c in sorted(mine, key=lambda c: c.id)],
         "conditions": [
             condition("Ready", 0 < wanted <= ready, *_ready_reason(ready, wanted, routes)),
             condition("Placed", not decided.unserved, *placed_reason(decided)),
@@ -74,17 +76,17 @@ def problem_statuses(problems: Mapping[ServiceRef, str], world: World) -> list[P
     """Of services that cannot be judged: what runs of them goes on, the reason is told."""
     puts: list[Put] = []
     for service, reason in sorted(problems.items()):
-        key = Key("ModelService", service.namespace, service.name)
-        stored = world.objects["ModelService"][key]
-        if not stored.status.get("replicas"):
-            status: dict[str, Json] = {
-                "phase": "Unplaceable",
-                "conditions": [
-                    condition("Ready", False, "CannotBeJudged", reason),
-                    condition("Placed", False, "CannotBeJudged", reason),
-                ],
-            }
-            puts.append(Put(key, stored.owner, None, status=status))
+        stored = world.objects["ModelService"][Key("ModelService", service.namespace, service.name)]
+        before = dict(stored.status)
+        runs = bool(before.get("replicas"))
+        status: dict[str, Json] = before | {
+            "phase": "Degraded" if runs else "Unplaceable",
+            "conditions": [
+                condition("Ready", False, "CannotBeJudged", reason),
+                condition("Placed", False, "CannotBeJudged", reason),
+            ],
+        }
+        puts.append(Put(stored.key, stored.owner, None, status=status))
     return puts
 
 
@@ -112,9 +114,8 @@ def placed_reason(decided: ServiceDecision) -> tuple[str, str]:
     return "PolicyMet", f"policy {decided.policy} is met at " + ", ".join(str(c.site) for c in decided.chosen)
 
 
-def _replica_status(claim: Claim, observed: Observed) -> Json:
+def _replica_status(claim: Claim, phase: ReplicaPhase | None, observed: Observed) -> Json:
     seen = _seen(claim, observed)
-    phase = replica_phase(claim, observed)
     return {
         "replica": str(claim.id),
         "site": str(claim.site),

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from orchestrator.control.seams import Store
 from orchestrator.model.claims import Claim, ReplicaHold
-from orchestrator.model.ids import NodeName, ServiceRef
+from orchestrator.model.ids import ServiceRef
 from orchestrator.model.stored import Key, StoredObject
+from orchestrator.objects.translate import policy_spec
 
 ASSIGNMENT = "Assignment"  # kept for the nodes' sake; operators neither write nor list it by default
 
@@ -34,15 +35,11 @@ def read_world(store: Store) -> World:
     return World(objects, tuple(store.claims()))
 
 
-def lost_after_s(world: World) -> dict[NodeName, float]:
-    """How long each node with claims may be silent: the least patience among the services it holds."""
-    patience: dict[NodeName, float] = {}
-    for claim in world.claims:
-        if claim.node is None or not isinstance(claim.hold, ReplicaHold):
-            continue
-        seconds = _patience_s(world, claim.hold.service)
-        patience[claim.node] = min(patience.get(claim.node, float("inf")), seconds)
-    return patience
+def lost_after_s(world: World) -> dict[ServiceRef, float]:
+    """How long each service waits for a silent node that holds a replica of it; a deleted one does not wait."""
+    services = {ServiceRef(o.key.namespace, o.key.name) for o in world.of("ModelService")}
+    services |= {c.hold.service for c in world.claims if isinstance(c.hold, ReplicaHold)}
+    return {service: _patience_s(world, service) for service in services}
 
 
 def _patience_s(world: World, service: ServiceRef) -> float:
@@ -50,8 +47,7 @@ def _patience_s(world: World, service: ServiceRef) -> float:
     if stored is None:
         return 0.0
     policy = world.find("PlacementPolicy", service.namespace, str(stored.spec.get("policy")))
-    disconnect = policy.spec.get("disconnect") if policy else None
-    if not isinstance(disconnect, dict) or not disconnect.get("replace", True):
-        return float("inf")
-    seconds = disconnect.get("lost_after_s", 600.0)
-    return float(seconds) if isinstance(seconds, int | float) else 600.0
+    if policy is None:
+        return float("inf")  # it cannot be judged, so nothing of it is given up
+    spec = policy_spec(policy)
+    return spec.lost_after_s if spec.replace_lost else float("inf")

@@ -27,7 +27,7 @@ class JobHold:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A reservation of one site's resources. `id` is the replica's id for a replica, "job/NAMESPACE/NAME" for a job.
+    """A reservation of one site's resources. `id` is the replica's id, or "job/NAMESPACE/NAME/UID" of a job.
 
     `epoch` is the fencing token: the leader epoch that wrote it. `since_s` counts on the store's clock.
     """

@@ -24,8 +24,7 @@ class ClaimPhase(StrEnum):
 
 class NodePhase(StrEnum):
     ATTACHED = "attached"
-    UNKNOWN = "unknown"  # silent, which is not dead
-    LOST = "lost"  # silent for longer than the policy bears
+    UNKNOWN = "unknown"  # silent, which is not dead: each service's policy says how long it waits
 
 
 class JobPhase(StrEnum):

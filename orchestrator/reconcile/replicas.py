@@ -26,36 +26,18 @@ class Want:
     count: int
 
 
-def replica_phase(claim: Claim, observed: Observed) -> ReplicaPhase | None:
-    """As its holder reports it; UNKNOWN while its node is silent, None when nobody reports it."""
-    if claim.node is None:
-        return _cloud_phase(claim, observed)
-    node = observed.nodes.get(claim.node)
-    if node is None:
-        return None
-    seen = node.replicas.get(claim.id)
-    if node.phase is not NodePhase.ATTACHED:
-        return ReplicaPhase.UNKNOWN if node.phase is NodePhase.UNKNOWN else None
-    return seen.phase if seen else None
-
-
-def _cloud_phase(claim: Claim, observed: Observed) -> ReplicaPhase | None:
-    # Ray chooses the machine and Serve the replica: a region's claim stands for "one of those that registered".
-    if not isinstance(claim.hold, ReplicaHold):
-        return None
-    phases = [
-        r.seen.phase
-        for r in observed.cloud.values()
-        if (r.service, r.version, r.site) == (claim.hold.service, claim.hold.version, claim.site)
-    ]
-    for phase in (ReplicaPhase.READY, ReplicaPhase.STARTING, ReplicaPhase.FAILED):
-        if phase in phases:
-            return phase
-    return None
-
-
-def serves(claim: Claim, observed: Observed) -> bool:
-    return replica_phase(claim, observed) is ReplicaPhase.READY
+def replica_phases(claims: Sequence[Claim], observed: Observed) -> dict[ReplicaId, ReplicaPhase]:
+    """As their holders report them; UNKNOWN while a node is silent. A claim that nobody reports is not in it."""
+    phases = observed.claims_served(claims)
+    for claim in claims:
+        node = observed.nodes.get(claim.node) if claim.node is not None else None
+        if node is None:
+            continue
+        if node.phase is NodePhase.UNKNOWN:
+            phases[claim.id] = ReplicaPhase.UNKNOWN
+        elif claim.id in node.replicas:
+            phases[claim.id] = node.replicas[claim.id].phase
+    return phases
 
 
 def diff(
@@ -68,22 +50,25 @@ def diff(
     epoch: int,
     now_s: float,
     ids: Iterator[str],
+    lost_after_s: Mapping[ServiceRef, float],
 ) -> list[Claim]:
     """Claims to write so that the ledger comes a step closer to `wants`; empty once they agree.
 
-    `ids` yields fresh name suffixes. A claim whose node is lost is released; one on a silent node is kept.
+    `ids` yields fresh name suffixes. `lost_after_s`: how long each service waits for a silent node; one that is not in
+    it waits for ever. A claim on a node that is lost to its service is released; one on a silent node is kept.
     """
     writer = _Writer(decision, epoch, now_s)
+    judge = _Judge(observed, replica_phases(claims, observed), lost_after_s, now_s)
     replica_claims = [c for c in claims if isinstance(c.hold, ReplicaHold)]
     by_service: dict[ServiceRef, list[Want]] = {}
     for want in wants:
         by_service.setdefault(want.service, []).append(want)
     services = sorted(by_service.keys() | {c.hold.service for c in replica_claims if isinstance(c.hold, ReplicaHold)})
     changed: list[Claim] = []
-    nodes = _FreeNodes(sites, claims)
+    nodes = _FreeNodes(sites, claims, observed)
     for service in services:
         held = [c for c in replica_claims if isinstance(c.hold, ReplicaHold) and c.hold.service == service]
-        changed += _diff_service(by_service.get(service, []), held, observed, sites, nodes, writer, ids)
+        changed += _diff_service(by_service.get(service, []), held, judge, sites, nodes, writer, ids)
     return changed
 
 
@@ -97,10 +82,37 @@ class _Writer:
         return replace(claim, phase=phase, epoch=self.epoch, since_s=self.now_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What can be said of a claim at this moment."""
+
+    observed: Observed
+    phases: Mapping[ReplicaId, ReplicaPhase]
+    lost_after_s: Mapping[ServiceRef, float]
+    now_s: float
+
+    def serves(self, claim: Claim) -> bool:
+        return self.phases.get(claim.id) is ReplicaPhase.READY
+
+    def serves_or_may(self, claim: Claim) -> bool:
+        return self.phases.get(claim.id) in (ReplicaPhase.READY, ReplicaPhase.UNKNOWN)
+
+    def gone(self, claim: Claim) -> bool:
+        """Its resources are free: it drained, or its node is lost to its service."""
+        node = self.observed.nodes.get(claim.node) if claim.node is not None else None
+        service = claim.hold.service if isinstance(claim.hold, ReplicaHold) else None
+        if node and service and node.silent_s > self.lost_after_s.get(service, float("inf")):
+            return True
+        if claim.phase is not ClaimPhase.DRAINING or self.now_s - claim.since_s < DRAIN_S:
+            return False
+        # Serve stops a region's; what Ray still holds of it shows in Ray's own resources.
+        return node is None or claim.id not in node.replicas or node.replicas[claim.id].phase is ReplicaPhase.STOPPED
+
+
 def _diff_service(
     wants: Sequence[Want],
     held: Sequence[Claim],
-    observed: Observed,
+    judge: _Judge,
     sites: Mapping[SiteName, SiteSpec],
     nodes: "_FreeNodes",
     writer: _Writer,
@@ -109,15 +121,15 @@ def _diff_service(
     changed: list[Claim] = []
     live: list[Claim] = []
     for claim in sorted(held, key=lambda c: c.id):
-        if _gone(claim, observed, writer.now_s):
+        if judge.gone(claim):
             changed.append(writer.move(claim, ClaimPhase.RELEASED))
         elif claim.phase is not ClaimPhase.DRAINING:
             live.append(claim)
-    kept, surplus = _match(wants, live, observed)
+    kept, surplus = _match(wants, live, judge)
     changed += [
         writer.move(claim, ClaimPhase.BOUND)
         for claim in kept
-        if claim.phase is ClaimPhase.RESERVED and serves(claim, observed)
+        if claim.phase is ClaimPhase.RESERVED and judge.serves(claim)
     ]
     started = [
         _start(want, sites, nodes, writer, ids)
@@ -125,25 +137,14 @@ def _diff_service(
         for _ in range(want.count - sum(_matches(want, c) for c in kept))
     ]
     wanted = sum(w.count for w in wants)
-    ready = sum(serves(c, observed) for c in kept)
+    ready = sum(judge.serves(c) for c in kept)
     # A predecessor goes once every successor serves, or when it serves nobody itself.
     changed += [
         writer.move(claim, ClaimPhase.DRAINING)
         for claim in surplus
-        if ready >= wanted or replica_phase(claim, observed) not in (ReplicaPhase.READY, ReplicaPhase.UNKNOWN)
+        if ready >= wanted or not judge.serves_or_may(claim)
     ]
     return changed + [claim for claim in started if claim is not None]
-
-
-def _gone(claim: Claim, observed: Observed, now_s: float) -> bool:
-    if claim.node is not None and (node := observed.nodes.get(claim.node)) and node.phase is NodePhase.LOST:
-        return True
-    if claim.phase is not ClaimPhase.DRAINING or now_s - claim.since_s < DRAIN_S:
-        return False
-    if claim.node is None:
-        return True  # Serve stops it; what Ray still holds of it shows in Ray's own resources
-    node = observed.nodes.get(claim.node)
-    return node is None or claim.id not in node.replicas or node.replicas[claim.id].phase is ReplicaPhase.STOPPED
 
 
 def _matches(want: Want, claim: Claim) -> bool:
@@ -155,11 +156,11 @@ def _matches(want: Want, claim: Claim) -> bool:
     )
 
 
-def _match(wants: Sequence[Want], live: Sequence[Claim], observed: Observed) -> tuple[list[Claim], list[Claim]]:
+def _match(wants: Sequence[Want], live: Sequence[Claim], judge: _Judge) -> tuple[list[Claim], list[Claim]]:
     """Which claims stay: ready ones first, then by id."""
     kept: list[Claim] = []
     for want in wants:
-        fitting = sorted((c for c in live if _matches(want, c)), key=lambda c: (not serves(c, observed), c.id))
+        fitting = sorted((c for c in live if _matches(want, c)), key=lambda c: (not judge.serves(c), c.id))
         kept += fitting[: want.count]
     taken = {c.id for c in kept}
     return kept, [c for c in live if c.id not in taken]
@@ -191,8 +192,9 @@ def _start(
 class _FreeNodes:
     """What each node of an edge site has left, while one diff hands it out."""
 
-    def __init__(self, sites: Mapping[SiteName, SiteSpec], claims: Sequence[Claim]) -> None:
-        self._free = {(s.name, n.name): n.capacity for s in sites.values() for n in s.nodes}
+    def __init__(self, sites: Mapping[SiteName, SiteSpec], claims: Sequence[Claim], observed: Observed) -> None:
+        attached = {name for name, node in observed.nodes.items() if node.phase is NodePhase.ATTACHED}
+        self._free = {(s.name, n.name): n.capacity for s in sites.values() for n in s.nodes if n.name in attached}
         for claim in claims:
             if claim.node is not None and (claim.site, claim.node) in self._free:
                 self._free[claim.site, claim.node] -= claim.need

@@ -67,7 +67,7 @@ def service_routes(
 def _serving(decided: ServiceDecision, claims: Sequence[Claim], observed: Observed) -> list[_Serving]:
     wanted_sites = {c.site for c in decided.chosen}
     serving: list[_Serving] = []
-    seen_regions: set[tuple[SiteName, str]] = set()
+    seen_regions: set[tuple[SiteName, ReplicaHold]] = set()
     for claim in sorted(claims, key=lambda c: c.id):
         hold = claim.hold
         if not isinstance(hold, ReplicaHold) or hold.service != decided.service:
@@ -80,14 +80,13 @@ def _serving(decided: ServiceDecision, claims: Sequence[Claim], observed: Observ
             seen = node.replicas.get(claim.id) if node and node.phase is NodePhase.ATTACHED else None
             if seen and seen.phase is ReplicaPhase.READY:
                 serving.append(_Serving(claim, seen, hold.version.name, preferred))
-        elif (claim.site, hold.version.name) not in seen_regions:
+        elif (claim.site, hold) not in seen_regions:
             # A region's claims stand for all of its registered replicas together.
-            seen_regions.add((claim.site, hold.version.name))
+            seen_regions.add((claim.site, hold))
             serving += [
                 _Serving(claim, cloud.seen, hold.version.name, preferred)
-                for cloud in sorted(observed.cloud.values(), key=lambda c: c.seen.replica)
-                if (cloud.service, cloud.version, cloud.site) == (hold.service, hold.version, claim.site)
-                and cloud.seen.phase is ReplicaPhase.READY
+                for cloud in observed.cloud_of(hold, claim.site)
+                if cloud.seen.phase is ReplicaPhase.READY
             ]
     return serving
 

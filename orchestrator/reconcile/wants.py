@@ -20,19 +20,19 @@ def wants(decision: Decision, services: Sequence[ServiceSpec], claims: Sequence[
 
     A service for which no site is good enough keeps what runs where the site is only slow or silent; it never keeps
     what a hard rule (residency, a requirement, accuracy) forbids. One that is decided but not in `services` cannot be
-    judged now (its policy was deleted, say): it keeps what runs.
+    judged now (its policy was deleted, say), and one whose spec has moved on from its decision: they keep what runs.
     """
     specs = {s.ref: s for s in services}
     wanted: list[Want] = []
     for decided in decision.services:
         spec = specs.get(decided.service)
-        variants = {v.variant: v for v in spec.version.variants} if spec else {}
-        if decided.chosen and spec:
+        variants = {v.variant: v for v in spec.version.variants} if spec and spec.version.ref == decided.version else {}
+        if decided.chosen and all(chosen.variant in variants for chosen in decided.chosen):
             wanted += [
                 _want(decided, chosen.site, variants[chosen.variant], chosen.replicas) for chosen in decided.chosen
             ]
         else:
-            wanted += _kept(decided, claims, judged=spec is not None)
+            wanted += _kept(decided, claims, judged=spec is not None and not decided.chosen)
     return wanted
 
 

@@ -59,14 +59,18 @@ class RegionOnPaper:
             service=wanted.service,
             version=wanted.version,
             region=self._region,
+            digest=wanted.digest,
             address="127.0.0.1:1",
             phase=READY,
         )
-        async with grpc.aio.insecure_channel(self._address, options=OWN_CONNECTIONS) as channel:
-            stream = link_pb2_grpc.ReplicaLinkStub(channel).Register()
-            await stream.write(report)
-            async for _order in stream:
-                pass
+        while True:  # as a real one: again whenever the connection breaks
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                async with grpc.aio.insecure_channel(self._address, options=OWN_CONNECTIONS) as channel:
+                    stream = link_pb2_grpc.ReplicaLinkStub(channel).Register()
+                    await stream.write(report)
+                    async for _order in stream:
+                        pass
+            await asyncio.sleep(0.5)
 
 
 class ClusterOnPaper:
@@ -179,7 +183,7 @@ class Running:
     """A control plane under test."""
 
     settings: Settings
-    region: RegionOnPaper
+    region: RegionOnPaper | None
     cluster: ClusterOnPaper
     control: control_pb2_grpc.ControlStub
     channel: grpc.aio.Channel
@@ -216,12 +220,16 @@ async def until_status(running: Running, kind: str, name: str, phase: str, limit
 
 
 @asynccontextmanager
-async def control_plane(folder: Path, address: str) -> AsyncIterator[Running]:
-    """On a SQLite store in `folder`; ended as a kill would: without goodbye to anybody but the store's lease."""
+async def control_plane(folder: Path, address: str, region: RegionOnPaper | None = None) -> AsyncIterator[Running]:
+    """On a SQLite store in `folder`; ended as a kill would: without goodbye to anybody but the store's lease.
+
+    `region`: one that lives on from an earlier control plane. It is ended unless the test takes it out of `Running`.
+    """
     environ = {"SKERRY_HOME": str(folder), "SKERRY_CONTROL": address, "SKERRY_ZONE": "city"}
     settings = settings_from(environ)
     store = await asyncio.to_thread(open_store, settings.store)
-    region, cluster, ready = RegionOnPaper(address), ClusterOnPaper(), asyncio.Event()
+    region = region or RegionOnPaper(address)
+    cluster, ready = ClusterOnPaper(), asyncio.Event()
     task = asyncio.create_task(run_plane(settings, store, region, cluster, SystemClock(), ready.set))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -230,10 +238,12 @@ async def control_plane(folder: Path, address: str) -> AsyncIterator[Running]:
         await task
     try:
         async with grpc.aio.insecure_channel(address, options=OWN_CONNECTIONS) as channel:
-            yield Running(settings, region, cluster, control_pb2_grpc.ControlStub(channel), channel)
+            running = Running(settings, region, cluster, control_pb2_grpc.ControlStub(channel), channel)
+            yield running
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        await region.deploy([])
+        if running.region is not None:
+            await running.region.deploy([])
         store.close()

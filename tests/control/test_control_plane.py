@@ -103,6 +103,7 @@ async def test_applied_service_runs_on_the_nearest_edge_site_and_says_why(runnin
     status = await running.status_of("ModelService", "digits")
     assert [r["site"] for r in status["replicas"]] == ["edge-a"]  # type: ignore[attr-defined]
     assert any("took edge-a" in str(cause) for cause in status["causes"])  # type: ignore[attr-defined]
+    assert running.region is not None
     assert running.region.wanted == []
 
 
@@ -234,6 +235,90 @@ spec: {model: digits, recipe: digits-cnn, workers: 3, batch_size: 33}
     await until_status(running, "TrainingJob", "one", "Running")
     waiting = await until_status(running, "TrainingJob", "two", "Pending")
     assert "local" in str(waiting["message"])  # four cores, of which three are claimed
-    running.cluster.jobs["default.one"] = JobProgress(JobPhase.REJECTED, 10, 10, "0.91 < 0.95", {"a": 1.0}, "{}")
+    (one,) = [name for name in running.cluster.jobs if name.startswith("default.one.")]
+    running.cluster.jobs[one] = JobProgress(JobPhase.REJECTED, 10, 10, "0.91 < 0.95", {"a": 1.0}, "{}")
     await until_status(running, "TrainingJob", "one", "Rejected")
     await until_status(running, "TrainingJob", "two", "Running")
+
+
+async def test_another_variant_of_the_running_version_is_taken_over_in_place(
+    running: Running, front: FrontInHand
+) -> None:
+    """The decision in force names a variant that the changed service does not have any more."""
+    small = version("digits-1").split("  variants:")[1].replace("litert-fp32", "litert-int8").replace("a1", "b1")
+    await running.apply(PLACES + "---" + POLICY % 40 + "---" + version("digits-1") + small + "---" + SERVICE)
+    await until("a route", lambda: front.sites_in_use().get("edge-a") == 1.0)
+    before = {r.artifact.digest for a in front.assignments.values() for r in a.replicas}
+    pinned = "litert-fp32" if "b1" in "".join(before)[-2:] else "litert-int8"
+    await running.apply(SERVICE.replace("spec: {model", f"spec: {{variant: {pinned}, model"))
+    digests = lambda: {r.artifact.digest for a in front.assignments.values() for r in a.replicas}  # noqa: E731
+    await until("the other variant alone", lambda: len(digests()) == 1 and digests() != before)
+    assert sum(front.sites_in_use().values()) == pytest.approx(1.0)
+
+
+async def test_a_node_that_a_killed_front_does_not_list_again_is_silent(running: Running, front: FrontInHand) -> None:
+    policy = (POLICY % 40).replace("replicas:", "disconnect: {lost_after_s: 1}\n  replicas:")
+    await running.apply(PLACES + "---" + policy + "---" + version("digits-1") + "---" + SERVICE)
+    await until("a route to edge-a", lambda: front.sites_in_use().get("edge-a") == 1.0)
+    del front.rtt_ms["edge-a"]
+    await until("all calls on edge-b", lambda: front.sites_in_use() == {"edge-b": 1.0})
+
+
+async def test_a_node_that_is_away_at_a_restart_is_waited_for(tmp_path: Path, address: str, front: FrontInHand) -> None:
+    """Its policy says 60 s; a control plane that has just begun does not know better."""
+    async with control_plane(tmp_path, address) as first:
+        await place_digits(first, front)
+        rtt_ms = front.rtt_ms.pop("edge-a")
+        held = front.assignments["edge-a-1"]
+    async with control_plane(tmp_path, address) as second:
+        end_s = asyncio.get_running_loop().time() + 13  # longer than the grace for reports
+        while asyncio.get_running_loop().time() < end_s:
+            await asyncio.sleep(0.2)
+            assert not front.assignments["edge-b-1"].replicas
+        status = await until_status(second, "ModelService", "digits", "Degraded")
+        assert "edge-a-1 has not been heard of" in str(status["conditions"])
+        front.rtt_ms["edge-a"] = rtt_ms
+        await until_status(second, "ModelService", "digits", "Ready")
+        assert front.assignments["edge-a-1"] == held
+
+
+CLOUD = (POLICY % 40).replace("edge", "region").replace("min: 1", "min: 2").replace("name: near", "name: cloud")
+
+
+async def test_cloud_replicas_stay_routed_over_a_restart(tmp_path: Path, address: str, front: FrontInHand) -> None:
+    service = SERVICE.replace("policy: near", "policy: cloud")
+    async with control_plane(tmp_path, address) as first:
+        await first.apply(PLACES + "---" + CLOUD + "---" + version("digits-1") + "---" + service)
+        await until_status(first, "ModelService", "digits", "Ready")
+        await until("routes", lambda: front.sites_in_use().get("local") is not None)
+        region, epoch = first.region, front.epoch
+        first.region = None  # its replicas outlive this control plane
+    async with control_plane(tmp_path, address, region) as second:
+        seen: list[bool] = []
+        end_s = asyncio.get_running_loop().time() + 4
+        while asyncio.get_running_loop().time() < end_s:
+            seen.append("local" in front.sites_in_use())
+            await asyncio.sleep(0.02)
+        assert all(seen)
+        assert front.epoch > epoch
+        await until_status(second, "ModelService", "digits", "Ready")
+
+
+async def test_a_job_created_anew_is_another_job(running: Running) -> None:
+    from protos.control.v1 import control_pb2
+
+    await running.apply(PLACES)
+    job = """
+apiVersion: skerry.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: one}
+spec: {model: digits, recipe: digits-cnn, workers: 3, batch_size: 33}
+"""
+    await running.apply(job)
+    await until_status(running, "TrainingJob", "one", "Running")
+    first = set(running.cluster.jobs)
+    ref = control_pb2.ObjectRef(kind="TrainingJob", namespace="default", name="one")
+    await running.control.Delete(control_pb2.DeleteRequest(ref=ref))
+    await running.apply(job)
+    await until_status(running, "TrainingJob", "one", "Running")
+    assert first.isdisjoint(running.cluster.jobs)

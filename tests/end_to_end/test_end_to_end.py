@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from benchmarks.demo.stage import ROOT, DemoFailed, Stage, answer_of, wait_for
-from tests.end_to_end.conftest import is_ready, processes
+from tests.end_to_end.conftest import SERVICE, is_ready, processes
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -79,16 +79,32 @@ def test_nothing_listens_beyond_loopback(installation: Stage) -> None:
     assert not beyond, [(psutil.Process(c.pid).cmdline()[:1], c.laddr) for c in beyond]
 
 
-def test_control_killed_loses_no_call_and_decisions_resume(installation: Stage) -> None:
+@pytest.mark.parametrize("service", ["digits", "cloud-digits"])
+def test_control_killed_loses_no_call_and_decisions_resume(installation: Stage, service: str) -> None:
+    """Decisions resume: a service that is applied after the kill is placed and answered."""
     on = installation
     before = epoch_of(on)
-    load = under_load(on, "digits", 20)
+    load = under_load(on, service, 20)
     time.sleep(1.0)  # the load is under way
     (control,) = processes(on, "ray::ServeReplica:skerry-control")
     control.kill()
-    resumed_s = wait_for("a new leader", lambda: epoch_of(on) > before, 60)
-    wait_for("decisions", lambda: is_ready(on, "digits"), 30)
+    start_s = time.monotonic()
+    late = f"late-{service}"
+    documents = on.folder / "late.yaml"
+    documents.write_text(SERVICE % (late, "at-the-edge"))
+
+    def decided() -> bool:
+        try:
+            on.skerry("apply", "-f", str(documents))
+            return is_ready(on, late)
+        except DemoFailed:
+            return False
+
+    wait_for("a decision", decided, 60)
+    resumed_s = time.monotonic() - start_s
+    assert epoch_of(on) > before
     nothing_lost(answer_of(load))
+    print(f"decisions resumed after {resumed_s:.1f} s")
     assert resumed_s <= RESUME_S, f"decisions resumed after {resumed_s:.1f} s"
 
 

@@ -13,13 +13,14 @@ from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import NodeSpec, SiteKind, SiteSpec, Variant
 from orchestrator.reconcile.observed import Observed, SeenCloudReplica, SeenNode, SeenReplica
-from orchestrator.reconcile.replicas import DRAIN_S, Want, diff, serves
+from orchestrator.reconcile.replicas import DRAIN_S, Want, diff, replica_phases
 
 DIGITS = ServiceRef("default", "digits")
 V1, V2 = VersionRef("default", "digits-1"), VersionRef("default", "digits-2")
 NEED = Resources(64 << 20, 250)
 EDGES = (SiteName("edge-a"), SiteName("edge-b"), SiteName("edge-c"))
 REGION = SiteName("local")
+LOST_AFTER_S = 60.0
 
 
 def edge_site(name: SiteName) -> SiteSpec:
@@ -42,7 +43,7 @@ class Fleet:
 
     claims: dict[ReplicaId, Claim] = field(default_factory=dict)
     ready: set[ReplicaId] = field(default_factory=set)
-    silent: dict[NodeName, NodePhase] = field(default_factory=dict)
+    silent_s: dict[NodeName, float] = field(default_factory=dict)
     now_s: float = 0.0
     ids: Iterator[str] = field(default_factory=lambda: (str(n) for n in count()))
 
@@ -50,16 +51,21 @@ class Fleet:
         nodes: dict[NodeName, SeenNode] = {}
         for site in EDGES:
             name = NodeName(f"{site}-node")
-            phase = self.silent.get(name, NodePhase.ATTACHED)
+            silent_s = self.silent_s.get(name, 0.0)
+            phase = NodePhase.UNKNOWN if silent_s else NodePhase.ATTACHED
             replicas = {
                 c.id: SeenReplica(c.id, "i", ReplicaPhase.READY if c.id in self.ready else ReplicaPhase.STARTING)
                 for c in self.claims.values()
                 if c.node == name and not self._dropped(c)
             }
-            nodes[name] = SeenNode(name, site, phase, 0.0, Resources(1 << 30, 4000), "", 1, replicas)
+            nodes[name] = SeenNode(name, site, phase, silent_s, Resources(1 << 30, 4000), "", 1, replicas)
         cloud = {
             c.id: SeenCloudReplica(
-                SeenReplica(c.id, "i", ReplicaPhase.READY, address="127.0.0.1:1"), REGION, DIGITS, c.hold.version
+                SeenReplica(c.id, "i", ReplicaPhase.READY, address="127.0.0.1:1"),
+                REGION,
+                DIGITS,
+                c.hold.version,
+                c.hold.digest,
             )
             for c in self.claims.values()
             if c.node is None and c.id in self.ready and isinstance(c.hold, ReplicaHold)
@@ -79,6 +85,7 @@ class Fleet:
             epoch=1,
             now_s=self.now_s,
             ids=self.ids,
+            lost_after_s={DIGITS: LOST_AFTER_S},
         )
         for claim in changed:
             if claim.phase is ClaimPhase.RELEASED:
@@ -127,9 +134,9 @@ def test_somebody_always_serves_while_a_plan_changes(before: list[Want], after: 
     fleet.settle(before)
     for _ in range(12):
         fleet.step(after)
-        serving = [
-            c for c in fleet.claims.values() if c.phase is not ClaimPhase.DRAINING and serves(c, fleet.observed())
-        ]
+        phases = replica_phases(list(fleet.claims.values()), fleet.observed())
+        ready = {name for name, phase in phases.items() if phase is ReplicaPhase.READY}
+        serving = [c for c in fleet.claims.values() if c.phase is not ClaimPhase.DRAINING and c.id in ready]
         assert serving, "a predecessor was stopped before its successor was ready"
         fleet.now_s += DRAIN_S / 4
         if fleet.now_s % 1.0 == 0:
@@ -152,11 +159,11 @@ def test_a_silent_node_keeps_its_replica_and_a_lost_one_does_not() -> None:
     fleet = Fleet()
     fleet.settle([want(EDGES[0], 1)])
     node = NodeName("edge-a-node")
-    fleet.silent[node] = NodePhase.UNKNOWN
+    fleet.silent_s[node] = LOST_AFTER_S - 1
     fleet.step([want(EDGES[1], 1)])
     fleet.step([want(EDGES[1], 1)])
     assert "edge-a" in fleet.sites()
-    fleet.silent[node] = NodePhase.LOST
+    fleet.silent_s[node] = LOST_AFTER_S + 1
     fleet.step([want(EDGES[1], 1)])
     assert "edge-a" not in fleet.sites()
 
@@ -181,3 +188,17 @@ def test_a_deleted_service_is_drained() -> None:
     fleet.settle([want(EDGES[0], 2), want(REGION, 1)])
     fleet.settle([])
     assert fleet.claims == {}
+
+
+def test_each_claim_of_a_region_stands_for_one_replica() -> None:
+    fleet = Fleet()
+    fleet.settle([want(EDGES[0], 1)])
+    three = [want(REGION, 3)]
+    fleet.step(three)
+    started = sorted(c.id for c in fleet.claims.values() if c.site == REGION)
+    fleet.ready |= set(started[:1])
+    fleet.step(three)
+    assert [c.phase for c in fleet.claims.values() if c.site == EDGES[0]] == [ClaimPhase.BOUND]
+    fleet.ready |= set(started)
+    fleet.step(three)
+    assert [c.phase for c in fleet.claims.values() if c.site == EDGES[0]] == [ClaimPhase.DRAINING]

@@ -415,7 +415,7 @@ class Route(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., site: _Optional[str] = ..., version: _Optional[str] = ..., share: _Optional[float] = ..., predicted_ms: _Optional[float] = ..., address: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
 class ReplicaReport(_message.Message):
-    __slots__ = ("replica", "incarnation", "namespace", "service", "version", "region", "address", "phase", "reason")
+    __slots__ = ("replica", "incarnation", "namespace", "service", "version", "region", "address", "phase", "reason", "digest")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -425,6 +425,7 @@ class ReplicaReport(_message.Message):
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     namespace: str
@@ -434,7 +435,8 @@ class ReplicaReport(_message.Message):
     address: str
     phase: ReplicaPhase
     reason: str
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., region: _Optional[str] = ..., address: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    digest: str
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., region: _Optional[str] = ..., address: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class ReplicaOrders(_message.Message):
     __slots__ = ("draining",)
