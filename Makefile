@@ -60,9 +60,10 @@ bench: .venv/ready .venvs/tritonclient/ready ## the figures, each with its basel
 	$(PY) -m benchmarks.edge
 	$(PY) -m benchmarks.serving
 	$(PY) -m benchmarks.gateway
+	$(PY) -m benchmarks.applications --most 10
 
-soak: .venv/ready ## long runs
-	SKERRY_SOAK=1 $(PY) -m pytest -q -m real tests/store tests/end_to_end
+soak: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools ## kills and crashes, again and again (ROUNDS=5)
+	for round in $$(seq $(or $(ROUNDS),5)); do echo "round $$round"; $(PY) -m pytest -q -m real tests/store tests/end_to_end; done
 
 clean: ## what the other targets made
 	rm -rf .venv .venvs .skerry

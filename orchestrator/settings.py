@@ -64,10 +64,10 @@ class Settings:
 def loopback(field: str, address: str) -> str:
     """`address` if it is host:port on loopback. Raises InvalidRequest."""
     host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise InvalidRequest(field, address, "give host:port, the port between 0 and 65535")
     if host.strip("[]") not in LOOPBACK and not host.startswith("127."):
         raise InvalidRequest(field, address, "plain text is for loopback only; use 127.0.0.1 until TLS is set up")
-    if not port.isdigit() or not 0 <= int(port) <= 65535:
-        raise InvalidRequest(field, address, "give host:port, the port between 0 and 65535")
     return address
 
 

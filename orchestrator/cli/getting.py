@@ -18,14 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which objects. `kind` "": all kinds; `namespace` "": all of them; `one`: a single object by name."""
+    """Which objects. `kind` "": all kinds; `namespace` "": all of them; `one`: a single object by name.
+
+    `within`: of namespaced kinds only this namespace, beside what belongs to the whole installation.
+    """
 
     kind: str
     namespace: str
     labels: Mapping[str, str]
     one: Object | None
+    within: str = ""
 
     def wants(self, document: "Document") -> bool:
+        if self.within and at(document, "metadata", "namespace") not in (None, self.within):
+            return False
         if self.one and at(document, "metadata", "name") != self.one.name:
             return False
         return all(at(document, "metadata", "labels", key) == value for key, value in self.labels.items())
@@ -54,7 +60,7 @@ def query_for(kind: str, name: str | None, namespace: str, everywhere: bool, sel
         one = object_for(kind, name, namespace)
         return Query(one.kind.name, one.namespace, {}, one)
     if kind.lower() == "all":
-        return Query("", "" if everywhere else namespace, labels_in(selector), None)
+        return Query("", "", labels_in(selector), None, "" if everywhere else namespace)
     found = kind_for(kind)
     return Query(found.name, namespace if found.namespaced and not everywhere else "", labels_in(selector), None)
 

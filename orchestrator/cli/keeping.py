@@ -2,10 +2,12 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.failures import CommandFailed
 from orchestrator.cli.running import settings_with
 
 Url = Annotated[
@@ -25,7 +27,11 @@ def backup(
     """
     from orchestrator.store import open_store
 
-    opened = open_store(settings_with(state_dir=state_dir, store_url=store).store)
+    settings = settings_with(state_dir=state_dir, store_url=store)
+    path = Path(unquote(settings.store.removeprefix("sqlite:///")))
+    if settings.store.startswith("sqlite:///") and not path.exists():
+        raise CommandFailed(f"there is no store at {path}", "check --store and --state-dir")
+    opened = open_store(settings.store)
     try:
         opened.backup(file)
     finally:
@@ -41,8 +47,13 @@ def restore(
 ) -> None:
     """Put a backup into the store. Stop the control plane first (`skerry down`)."""
     from orchestrator import store as stores
+    from orchestrator.control.supervisor import holder
 
     settings = settings_with(state_dir=state_dir, store_url=store)
+    if (process := holder(settings)) is not None:
+        raise CommandFailed(
+            f"the control plane runs on this store (process {process})", "end it with `skerry down` first"
+        )
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     stores.restore(settings.store, file, force=force)
     print(f"restored from {file}")

@@ -71,14 +71,9 @@ def _leg(leg: "Mapping[str, Json]") -> str:
 
 
 def _chosen(decision: "Mapping[str, Json]", kinds: Mapping[str, str], site: str | None) -> Table:
-    table = _table(
-        "Chosen", "SITE", "KIND", "REPLICAS", "VARIANT", "COST", "PREFERENCE", "NEXT BEST", "MARGIN", "REASON"
-    )
+    table = _table("Chosen", "SITE", "KIND", "REPLICAS", "VARIANT", "COST", "WEIGHT", "NEXT BEST", "MARGIN")
     for one in _items(decision, "chosen"):
         if site in (None, one.get("site")):
-            reason = _word(one.get("reason")) + (
-                " (kept: moving gains too little)" if one.get("kept_by_hysteresis") else ""
-            )
             _add(
                 table,
                 _word(one.get("site")),
@@ -89,10 +84,19 @@ def _chosen(decision: "Mapping[str, Json]", kinds: Mapping[str, str], site: str 
                 figure(one.get("preference")),
                 _word(one.get("next_best")),
                 figure(one.get("margin_ms"), "ms"),
-                reason,
                 style="green",
             )
     return table
+
+
+def _notes(items: "Sequence[Mapping[str, Json]]", key: str, site: str | None) -> list[Text]:
+    """One line for each site below its table: a sentence in a column is cut into single words."""
+    notes: list[Text] = []
+    for one in items:
+        if site in (None, one.get("site")) and one.get(key):
+            kept = " (kept: moving gains too little)" if one.get("kept_by_hysteresis") else ""
+            notes.append(Text(f"  {_word(one.get('site'))}: {one[key]}{kept}"))
+    return notes
 
 
 def _shares(decision: "Mapping[str, Json]", snapshot: "Mapping[str, Json]", site: str | None) -> Table:
@@ -123,12 +127,11 @@ def _refused_cells(one: "Mapping[str, Json]") -> tuple[str, ...]:
         _word(one.get("reason")),
         figure(one.get("actual"), unit),
         figure(one.get("limit"), unit),
-        _word(one.get("detail")),
     )
 
 
 def _refused(decision: "Mapping[str, Json]", site: str | None) -> Table:
-    table = _table("Refused", "SITE", "ZONE", "REASON", "ACTUAL", "LIMIT", "WHAT WOULD HELP")
+    table = _table("Refused", "SITE", "ZONE", "REASON", "ACTUAL", "LIMIT")
     for one in _items(decision, "refused"):
         if site in (None, one.get("site")):
             _add(table, *_refused_cells(one), style="yellow")
@@ -136,7 +139,7 @@ def _refused(decision: "Mapping[str, Json]", site: str | None) -> Table:
 
 
 def _unserved(decision: "Mapping[str, Json]") -> Table:
-    table = _table("Not served", "ZONE", "SHARE", "NEAREST SITE", "REASON", "ACTUAL", "LIMIT", "WHAT WOULD HELP")
+    table = _table("Not served", "ZONE", "SHARE", "NEAREST SITE", "REASON", "ACTUAL", "LIMIT")
     for one in _items(decision, "unserved"):
         share = one.get("share")
         near = _refused_cells(_mapping(one, "nearest"))
@@ -156,13 +159,21 @@ def _parts(
     decision: "Mapping[str, Json]", snapshot: "Mapping[str, Json]", site: str | None
 ) -> Iterator[RenderableType]:
     kinds = {str(one.get("name")): _word(one.get("kind")) for one in _items(snapshot, "sites")}
+    chosen, refused = _items(decision, "chosen"), _items(decision, "refused")
+    nearest = [_mapping(one, "nearest") for one in _items(decision, "unserved")]
     yield _head(decision)
-    tables = (_chosen(decision, kinds, site), _shares(decision, snapshot, site), _refused(decision, site))
-    for table in (*tables, _unserved(decision)):
+    sections: tuple[tuple[Table, list[Text]], ...] = (
+        (_chosen(decision, kinds, site), _notes(chosen, "reason", site)),
+        (_shares(decision, snapshot, site), []),
+        (_refused(decision, site), _notes(refused, "detail", site)),
+        (_unserved(decision), _notes(nearest, "detail", None)),
+    )
+    for table, notes in sections:
         if table.row_count:
             yield Text()
             yield table
-    if not tables[0].row_count:
+            yield from notes
+    if not sections[0][0].row_count:
         yield Text(f"\nNo replica {f'at {site}' if site else 'anywhere'}.")
 
 

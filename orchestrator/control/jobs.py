@@ -11,7 +11,7 @@ from orchestrator.clock import Clock
 from orchestrator.control.registering import trained_version
 from orchestrator.control.seams import Store, Trainer
 from orchestrator.control.statuses import condition
-from orchestrator.control.world import World, read_world
+from orchestrator.control.world import World, phase_of, read_world
 from orchestrator.errors import CloudUnavailable, Conflict, InvalidRequest, NotFound
 from orchestrator.model.claims import Claim, JobHold
 from orchestrator.model.ids import JobRef, ReplicaId, SiteName
@@ -203,12 +203,6 @@ def _queued(stored: StoredObject) -> QueuedJob:
 def job_name(stored: StoredObject) -> str:
     """Names the submission on its cluster. With the uid: a job created anew under a name is another job."""
     return f"{stored.key.namespace}.{stored.key.name}.{stored.uid}"
-
-
-def phase_of(stored: StoredObject) -> JobPhase:
-    """PENDING until the loop has said otherwise."""
-    found = stored.status.get("phase")
-    return JobPhase(str(found).lower()) if found else JobPhase.PENDING
 
 
 def _status(phase: JobPhase, message: str) -> dict[str, Json]:

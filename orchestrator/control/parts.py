@@ -2,6 +2,7 @@
 
 from orchestrator.api.seams import Part
 from orchestrator.control.observations import Observations
+from orchestrator.model.phases import NodePhase
 
 
 def running_parts(observations: Observations, cloud_problem: str, now_s: float) -> tuple[Part, ...]:
@@ -23,7 +24,13 @@ def running_parts(observations: Observations, cloud_problem: str, now_s: float) 
         lan = f", LAN {node.lan_address}" if node.lan_address else ""
         parts.append(Part("node", node.node, node.phase.value, f"site {node.site}{lan}", node.silent_s))
         parts += [
-            Part("replica", seen.replica, seen.phase.value, seen.reason or f"node {node.node}", node.silent_s)
+            Part(
+                "replica",
+                seen.replica,
+                seen.phase.value if node.phase is NodePhase.ATTACHED else node.phase.value,
+                seen.reason or f"node {node.node}",
+                node.silent_s,
+            )
             for seen in sorted(node.replicas.values(), key=lambda r: r.replica)
         ]
     parts += [

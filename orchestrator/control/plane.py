@@ -13,7 +13,7 @@ from orchestrator.api.seams import Applied, Explanation, Progress, PushedModel, 
 from orchestrator.clock import Clock
 from orchestrator.control.codec import to_json
 from orchestrator.control.inspecting import inspect_model
-from orchestrator.control.jobs import TrainingLoop, job_name, phase_of
+from orchestrator.control.jobs import TrainingLoop, job_name
 from orchestrator.control.leader import Leader
 from orchestrator.control.observations import Observations
 from orchestrator.control.parts import running_parts
@@ -21,8 +21,8 @@ from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
 from orchestrator.control.snapshots import take_snapshot
-from orchestrator.control.statuses import placed_reason
-from orchestrator.control.world import ASSIGNMENT, World, read_world
+from orchestrator.control.statuses import placed_reason, ready_message
+from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world
 from orchestrator.errors import Conflict, InvalidRequest, NotFound
 from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.snapshot import PlacementSettings, Snapshot
@@ -101,7 +101,10 @@ class Plane:
         return [stored for stored in found if kind or stored.key.kind != ASSIGNMENT], sequence
 
     async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject:
-        batch = Batch(writes=(Delete(key, owner, revision),))
+        stored = await self.get(key)
+        # What the control plane made for an operator, such as a trained version, the operator may delete.
+        deleter = Owner.CONTROL if stored.owner is Owner.CONTROL else owner
+        batch = Batch(writes=(Delete(key, deleter, revision),))
         return (await asyncio.to_thread(self.store.commit, batch))[0]
 
     async def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]:
@@ -126,7 +129,8 @@ class Plane:
             )
         decided = next((s for s in judgement.decision.services if s.service == service), None)
         if decided is None:
-            raise NotFound(f"{service} cannot be judged: see `skerry describe service {service.name}` for the reason")
+            stored = await self.get(Key("ModelService", service.namespace, service.name))
+            raise NotFound(f"{service} cannot be judged now: {ready_message(stored)}")
         if site is not None:
             decided = replace(
                 decided,

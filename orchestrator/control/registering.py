@@ -51,7 +51,7 @@ def _trained_variant(variant: Mapping[str, Json]) -> Json:
 def pushed_version(
     model: PushedModel, description: ModelDescription, existing: Sequence[StoredObject], measured: Mapping[str, float]
 ) -> Put:
-    """A version for a model made elsewhere. The same bytes again name the version that has them.
+    """A version for a model made elsewhere. The same bytes and accuracy again name the version that has them.
 
     `measured`: p50_ms and p99_ms of a call on this machine.
     """
@@ -72,8 +72,11 @@ def pushed_version(
         ],
     }
     same = [v for v in existing if v.spec.get("model") == model.name and model.digest in _digests(v)]
-    name = same[0].key.name if same else f"{model.name}-{model.digest.removeprefix('sha256:')[:12]}"
-    return _version_put(model.namespace, name, spec, model.owner)
+    known = next((v for v in same if model.accuracy in (None, _accuracy(v))), None)
+    name = f"{model.name}-{model.digest.removeprefix('sha256:')[:12]}"
+    if known is None and same:
+        name += f"-{len(same) + 1}"  # the same bytes with another word on their accuracy: versions are immutable
+    return _version_put(model.namespace, known.key.name if known else name, spec, model.owner)
 
 
 def _litert_variant(description: ModelDescription) -> str:
@@ -87,6 +90,10 @@ def _tensor(spec: TensorSpec) -> Json:
 
 def _digests(version: StoredObject) -> set[str]:
     return {variant.digest for variant in version_spec(version).variants}
+
+
+def _accuracy(version: StoredObject) -> float | None:
+    return version_spec(version).variants[0].accuracy
 
 
 def _version_put(namespace: str, name: str, spec: dict[str, Json], owner: Owner) -> Put:

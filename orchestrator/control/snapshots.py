@@ -4,15 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.control.observations import Observations
-from orchestrator.control.world import World, lost_after_s
+from orchestrator.control.world import World, lost_after_s, phase_of
 from orchestrator.errors import InvalidRequest
 from orchestrator.model.claims import ReplicaHold
 from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
 from orchestrator.model.phases import ClaimPhase, NodePhase
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
-from orchestrator.model.specs import NodeSpec, ServiceSpec, SiteSpec
+from orchestrator.model.specs import NodeSpec, ServiceSpec, SiteSpec, Variant
 from orchestrator.model.stored import StoredObject
-from orchestrator.objects.translate import policy_of, service_spec, site_spec, version_of, version_spec, zone_spec
+from orchestrator.objects.translate import (
+    policy_of,
+    policy_spec,
+    service_spec,
+    site_spec,
+    version_of,
+    version_spec,
+    zone_spec,
+)
 from orchestrator.placement.paths import compose
 from orchestrator.reconcile.observed import LIVE, Observed
 
@@ -141,8 +149,7 @@ def _services(
         version = _usable_version(world, stored, ref)
         policy = policy_of(stored, world.of("PlacementPolicy"))
         if version is None or policy is None:
-            missing = f"policy {stored.spec.get('policy')}" if policy is None else _wanted_version(stored)
-            problems[ref] = f"{missing} does not exist or has failed: apply it, or change the service's spec"
+            problems[ref] = _no_policy(stored) if policy is None else _no_version(stored, world)
             continue
         measured = {zone: rate for (service, zone), rate in rates.items() if service == ref}
         try:
@@ -152,16 +159,28 @@ def _services(
     return tuple(found), problems
 
 
-def _wanted_version(service: StoredObject) -> str:
+def _no_policy(service: StoredObject) -> str:
+    return f"policy {service.spec.get('policy')} does not exist: apply it, or change the service's spec.policy"
+
+
+def _no_version(service: StoredObject, world: World) -> str:
     if service.spec.get("version"):
-        return f"version {service.spec['version']}"
-    return f"a version of model {service.spec.get('model')}"
+        return f"version {service.spec['version']} does not exist or failed to load: push or train another"
+    model = service.spec.get("model")
+    for job in world.of("TrainingJob"):
+        if job.spec.get("model") == model and not phase_of(job).ended:
+            return f"waits for the first version of model {model}: TrainingJob {job.key.name} makes it"
+    return f"there is no version of model {model} that loads: push or train one"
 
 
 def _usable_version(world: World, service: StoredObject, ref: ServiceRef) -> StoredObject | None:
     """The wanted version; while that has failed to load, the one that runs."""
-    wanted = version_of(service, world.of("ModelVersion"))
-    if wanted is not None and wanted.status.get("phase") != "Failed":
+    loadable = [v for v in world.of("ModelVersion") if v.status.get("phase") != "Failed"]
+    policy = policy_of(service, world.of("PlacementPolicy"))
+    # A service that follows a model takes the newest version that its policy accepts: a worse one stops nothing.
+    accepted = [v for v in loadable if service.spec.get("version") or _accurate_enough(v, service, policy)]
+    wanted = version_of(service, accepted) or version_of(service, loadable)
+    if wanted is not None:
         return wanted
     running = {
         claim.hold.version
@@ -173,6 +192,13 @@ def _usable_version(world: World, service: StoredObject, ref: ServiceRef) -> Sto
         if stored is not None and stored.status.get("phase") != "Failed":
             return stored
     return None
+
+
+def _accurate_enough(version: StoredObject, service: StoredObject, policy: StoredObject | None) -> bool:
+    least = policy_spec(policy).accuracy_min if policy else None
+    pinned = service.spec.get("variant")
+    variants = version_spec(version, Variant(str(pinned)) if pinned else None).variants
+    return any(least is None or (v.accuracy is not None and v.accuracy >= least) for v in variants)
 
 
 def _artifact_sizes(world: World) -> dict[str, int]:

@@ -8,7 +8,7 @@ from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import DecisionId, ServiceRef
 from orchestrator.model.phases import ReplicaPhase
 from orchestrator.model.snapshot import Decision, ServiceDecision
-from orchestrator.model.stored import Json, Key, Put
+from orchestrator.model.stored import Json, Key, Put, StoredObject
 from orchestrator.reconcile.observed import Observed, SeenReplica
 from orchestrator.reconcile.replicas import replica_phases
 from orchestrator.reconcile.routes import ServiceRoutes
@@ -70,6 +70,15 @@ def _service_status(
             condition("Placed", not decided.unserved, *placed_reason(decided)),
         ],
     }
+
+
+def ready_message(service: StoredObject) -> str:
+    """What the condition Ready of a service's status says."""
+    conditions = service.status.get("conditions")
+    for one in conditions if isinstance(conditions, list) else []:
+        if isinstance(one, dict) and one.get("type") == "Ready":
+            return str(one.get("message"))
+    return "it was applied just now; ask again"
 
 
 def problem_statuses(problems: Mapping[ServiceRef, str], world: World) -> list[Put]:

@@ -283,6 +283,11 @@ def down(settings: Settings) -> int:
     return 0
 
 
+def holder(settings: Settings) -> int | None:
+    """The process of the `up` that runs on this state folder."""
+    return _holder(settings.state_dir / "up.lock")
+
+
 def _holder(path: Path) -> int | None:
     """The process that holds the lock, if one does."""
     try:

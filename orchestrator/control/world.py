@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from orchestrator.control.seams import Store
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import ServiceRef
+from orchestrator.model.phases import JobPhase
 from orchestrator.model.stored import Key, StoredObject
 from orchestrator.objects.translate import policy_spec
 
@@ -51,3 +52,9 @@ def _patience_s(world: World, service: ServiceRef) -> float:
         return float("inf")  # it cannot be judged, so nothing of it is given up
     spec = policy_spec(policy)
     return spec.lost_after_s if spec.replace_lost else float("inf")
+
+
+def phase_of(stored: StoredObject) -> JobPhase:
+    """Of a training job: PENDING until the loop has said otherwise."""
+    found = stored.status.get("phase")
+    return JobPhase(str(found).lower()) if found else JobPhase.PENDING

@@ -41,10 +41,13 @@ class Nodes:
         self._sites: frozenset[str] | None = None  # None: never heard, so any is accepted
 
     def attach(self, hello: link_pb2.NodeHello, now_s: float) -> Session:
-        """Raises NodeUnknown for an unknown site, EpochStale when a newer boot of the node is attached."""
+        """Raises NodeUnknown for an unknown site, EpochStale when a newer boot or another site's node is attached."""
         self._check_site(hello.node, hello.site)
         held = self._sessions.get(hello.node)
         if held is not None and held.ended is None:
+            if hello.site != held.hello.site:
+                taken = f"node {hello.node} is attached for site {held.hello.site}"
+                raise EpochStale(f"{taken}; give the agent of site {hello.site} another --node")
             if hello.epoch < held.hello.epoch:
                 raise EpochStale(
                     f"node {hello.node}: epoch {hello.epoch} is older than {held.hello.epoch}, attached now"

@@ -36,11 +36,14 @@ KINDS: Mapping[str, Kind] = _by_name(
 )
 
 
+def _singular(word: str) -> str:
+    return f"{word.removesuffix('ies')}y" if word.endswith("ies") else word.removesuffix("s")
+
+
 def kind_named(word: str) -> Kind:
     """The kind by name, singular, plural or short name, in any case. Raises InvalidRequest."""
     wanted = word.lower()
     for kind in KINDS.values():
-        plain = (kind.name.lower(), kind.plural, *kind.short, *(short.removesuffix("s") for short in kind.short))
-        if wanted in plain:
+        if wanted in (kind.name.lower(), kind.plural, *kind.short, *map(_singular, kind.short)):
             return kind
     raise InvalidRequest("kind", word, f"use one of {', '.join(kind.plural for kind in KINDS.values())}")

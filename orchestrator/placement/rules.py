@@ -191,7 +191,13 @@ def variants_for(
     fit = [v for v in runs if v.accuracy is not None and v.accuracy >= wanted]
     if not fit:
         best = max((v.accuracy for v in runs if v.accuracy is not None), default=None)
-        said = "nobody measured the version's accuracy" if best is None else f"the best variant reaches {best:.4f}"
-        remedy = f"{said}, the policy wants {wanted:g}: train on, or lower accuracy.min"
+        if best is None:
+            remedy = (
+                f"nobody measured the version, the policy wants {wanted:g}: push it with --accuracy, or drop the limit"
+            )
+        else:
+            remedy = (
+                f"the best variant reaches {best:.4f}, the policy wants {wanted:g}: train on, or lower accuracy.min"
+            )
         return Objection(Refusal.ACCURACY, best, wanted, "accuracy", remedy)
     return tuple(sorted(fit, key=lambda v: (v.need.memory_bytes, v.service_p50_ms, _PRECISION.index(v.variant))))

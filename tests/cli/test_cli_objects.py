@@ -168,7 +168,9 @@ def test_get_by_label_and_namespace(skerry: Skerry, running: RunningControl, fol
     everywhere = skerry("get", "svc", "-A").out.splitlines()
     assert everywhere[0].startswith("NAMESPACE")
     assert [line.split()[0] for line in everywhere[1:]] == ["default", "plant-7"]
-    assert skerry("get", "all", "-n", "plant-7", "-o", "name").out == "modelservice/digits\n"
+    # With what belongs to the whole installation, but nothing of other namespaces.
+    every = skerry("get", "all", "-n", "plant-7", "-o", "name").out.splitlines()
+    assert every == ["modelservice/digits", "site/harbour", "zone/plant"]
 
 
 @pytest.mark.parametrize(
@@ -257,10 +259,11 @@ def test_explain_shows_sites_legs_margins_and_remedies(skerry: Skerry, running: 
     words = " ".join(ran.out.split())
     for wanted in (
         "Decision d-1, 3s old",
-        "harbour edge 2 litert-int8 18.5 ms 10 local 42.5 ms preferred, 18.5 ms (kept: moving gains too little)",
+        "harbour edge 2 litert-int8 18.5 ms 10 local 42.5 ms",
+        "harbour: preferred, 18.5 ms (kept: moving gains too little)",
         "plant 75% harbour 18.5 ms (15..25) relay: front/front-0 ──▶ site/harbour p50 12 p99 18.5 ms",
         "18.5 ms, 8/20 Mbit/s, 0.4 s old",
-        "local plant too-slow 61 ms 40 ms raise latency.p99_ms to 61",
+        "local plant too-slow 61 ms 40 ms local: raise latency.p99_ms to 61",
         "plant 25% local too-slow 61 ms 40 ms",
     ):
         assert wanted in words

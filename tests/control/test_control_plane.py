@@ -262,6 +262,11 @@ async def test_a_node_that_a_killed_front_does_not_list_again_is_silent(running:
     await until("a route to edge-a", lambda: front.sites_in_use().get("edge-a") == 1.0)
     del front.rtt_ms["edge-a"]
     await until("all calls on edge-b", lambda: front.sites_in_use() == {"edge-b": 1.0})
+    await until_status(running, "ModelService", "digits", "Ready")
+    decided = (await running.status_of("ModelService", "digits"))["decision"]
+    await asyncio.sleep(4.0)  # a lost node must not look tempting again
+    assert (await running.status_of("ModelService", "digits"))["decision"] == decided
+    assert front.sites_in_use() == {"edge-b": 1.0}
 
 
 async def test_a_node_that_is_away_at_a_restart_is_waited_for(tmp_path: Path, address: str, front: FrontInHand) -> None:
@@ -322,3 +327,33 @@ spec: {model: digits, recipe: digits-cnn, workers: 3, batch_size: 33}
     await running.apply(job)
     await until_status(running, "TrainingJob", "one", "Running")
     assert first.isdisjoint(running.cluster.jobs)
+
+
+async def test_a_newest_version_that_its_policy_refuses_stops_nothing(running: Running, front: FrontInHand) -> None:
+    policy = (POLICY % 40).replace("replicas:", "accuracy: {min: 0.95}\n  replicas:")
+    await running.apply(PLACES + "---" + policy + "---" + version("digits-1") + "---" + SERVICE)
+    await until_status(running, "ModelService", "digits", "Ready")
+    await running.apply(version("digits-2").replace("      accuracy: 0.97\n", ""))
+    await asyncio.sleep(2.0)
+    status = await until_status(running, "ModelService", "digits", "Ready")
+    assert status["version"] == "digits-1"
+
+
+async def test_what_the_control_plane_made_its_operator_may_delete(running: Running) -> None:
+    from protos.control.v1 import control_pb2
+
+    await running.apply(PLACES)
+    await running.apply(
+        """
+apiVersion: skerry.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: one}
+spec: {model: digits, recipe: digits-cnn}
+"""
+    )
+    await until_status(running, "TrainingJob", "one", "Running")
+    (job,) = running.cluster.jobs
+    running.cluster.finish(job, running.settings.state_dir / "jobs")
+    status = await until_status(running, "TrainingJob", "one", "Succeeded")
+    ref = control_pb2.ObjectRef(kind="ModelVersion", namespace="default", name=str(status["version"]))
+    await running.control.Delete(control_pb2.DeleteRequest(ref=ref))
