@@ -63,7 +63,8 @@ bench: .venv/ready .venvs/tritonclient/ready ## the figures, each with its basel
 	$(PY) -m benchmarks.applications --most 10
 
 soak: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools ## kills and crashes, again and again (ROUNDS=5)
-	for round in $$(seq $(or $(ROUNDS),5)); do echo "round $$round"; $(PY) -m pytest -q -m real tests/store tests/end_to_end; done
+	for round in $$(seq $(or $(ROUNDS),5)); do echo "round $$round"; \
+	  HYPOTHESIS_PROFILE=new $(PY) -m pytest -q tests/store tests/placement tests/reconcile tests/edge tests/end_to_end; done
 
 clean: ## what the other targets made
 	rm -rf .venv .venvs .skerry
