@@ -5,7 +5,6 @@ It dials the control plane and holds the registration open; a broken one is dial
 
 import json
 import logging
-import os
 import random
 import secrets
 import threading
@@ -78,12 +77,6 @@ class ModelReplica:
                 },
             )
         )
-
-    def address(self) -> str:
-        return self._server.address
-
-    def pid(self) -> int:
-        return os.getpid()
 
     def check_health(self) -> None:
         """Serve asks. Raises RuntimeError when the model does not answer."""

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import os
 import threading
 
 from ray import serve
@@ -57,9 +56,6 @@ class ControlPlaneReplica:
         """Serve asks. Raises RuntimeError, with the reason, once the control plane has ended."""
         if self._failure is not None or not self._thread.is_alive():
             raise RuntimeError(f"the control plane ended: {self._failure!r}") from self._failure
-
-    def pid(self) -> int:
-        return os.getpid()
 
 
 async def _run_embedded(settings: Settings, ready: threading.Event) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from types import FrameType
 
 import grpc
 
-from orchestrator.cloud.ray_node import MARKER, PART, end_processes, instance_of, leftovers
+from orchestrator.cloud.ray_node import MARKER, PART, end_processes, instance_of, leftovers, ray_temp_dir
 from orchestrator.errors import InvalidRequest, OrchestratorError, Unavailable
 from orchestrator.settings import Settings, settings_from
 from orchestrator.store import open_store
@@ -166,7 +167,10 @@ class Supervisor:
             if child.process is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.process.wait(STOP_TIMEOUT_S / 2)
-        end_processes(leftovers(instance_of(self.settings.state_dir)))
+        instance = instance_of(self.settings.state_dir)
+        end_processes(leftovers(instance))
+        # Ray's own logs and sockets, some megabytes for each start; ours are in the state folder.
+        shutil.rmtree(ray_temp_dir(instance), ignore_errors=True)
 
 
 def _how(code: int) -> str:
