@@ -56,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _complain(" ".join(str(err).split("\n")))
         return err.exit_code if isinstance(err, CommandFailed) else FAILED
+    except ModuleNotFoundError as err:
+        if debug:
+            raise
+        _complain(f"{err.name} is not installed: this verb needs more parts: pip install 'skerry[cloud]'")
+        return FAILED
     except Exception as err:
         if debug:
             raise
