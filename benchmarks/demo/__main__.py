@@ -136,7 +136,7 @@ def slow_down(on: Stage, summary: Summary) -> None:
     cause = next(c for c in causes if c.startswith("left edge-a"))
     summary.add("slow leg to decision", f"{seconds:.1f} s; {cause}", "cause named", True)
     summary.add("calls lost while it moved", f"{found['lost']} of {found['calls']}", "0", found["lost"] == 0)
-    wait_for("two sites again, edge-a not among them", lambda: ready_on(on, {"edge-b", "local"}), 60)
+    wait_for("two sites again, edge-a not among them", lambda: ready_on(on, {"edge-b", "local"}), 90)
 
 
 def kill_agent(on: Stage, summary: Summary) -> None:
