@@ -7,6 +7,7 @@ import grpc.aio
 
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.probe.echo import EchoProber
+from workers.probe.handshake import handshake_s
 from workers.probe.legs import LegWindow
 from workers.probe.wire import leg_message
 
@@ -36,7 +37,8 @@ class RegionLeg:
             async def echo(payload: bytes, reply_bytes: int) -> None:
                 await stub.Echo(link_pb2.EchoRequest(payload=payload, reply_bytes=reply_bytes), timeout=ECHO_TIMEOUT_S)
 
-            prober = EchoProber(echo)
+            host, _, port = self._address.rpartition(":")
+            prober = EchoProber(echo, lambda: handshake_s(host.strip("[]"), int(port), ECHO_TIMEOUT_S))
             while True:
                 await self._sample(prober)
                 if not prober.young:
@@ -47,5 +49,10 @@ class RegionLeg:
             async for sample in prober.samples():
                 self._window.add(sample, asyncio.get_running_loop().time())
         except grpc.aio.AioRpcError as err:
-            log.debug("region not probed", extra={"code": err.code().name, "reason": err.details()})
-            await asyncio.sleep(PERIOD_S)
+            await self._not_probed(f"{err.code().name}: {err.details()}")
+        except OSError as err:
+            await self._not_probed(str(err))
+
+    async def _not_probed(self, reason: str) -> None:
+        log.debug("region not probed", extra={"reason": reason})
+        await asyncio.sleep(PERIOD_S)

@@ -1,4 +1,6 @@
-from workers.probe.echo import FIRST_ECHOES, LEAST_BYTES, MOST_BYTES, TRANSFER_EVERY, EchoProber
+import itertools
+
+from workers.probe.echo import FIRST_ECHOES, LEAST_BYTES, MOST_BYTES, TRANSFER_EVERY, TRIES, EchoProber
 from workers.probe.legs import RoundTrip, Sample, Transfer
 
 
@@ -18,7 +20,7 @@ class Link:
         self.largest_bytes = max(self.largest_bytes, len(payload), reply_bytes)
 
     def prober(self) -> EchoProber:
-        return EchoProber(self.echo, lambda: self.now_s)
+        return EchoProber(self.echo, now_s=lambda: self.now_s)
 
 
 async def take(prober: EchoProber, count: int) -> list[Sample]:
@@ -59,3 +61,39 @@ async def test_a_young_prober_wants_its_first_echoes_at_once() -> None:
         young.append(prober.young)
         await take(prober, 1)
     assert young == [True] * FIRST_ECHOES + [False] * 2
+
+
+async def test_with_a_handshake_the_tail_is_the_kernels_and_the_median_the_applications() -> None:
+    """Every fifth echo waits 60 ms for a busy process; the link itself has a slow moment of 12 ms once."""
+    link = Link(0.006, 1e9, 1e9)
+    link.connect_s = 0.0
+    handshakes_s = [0.004] * 40
+    handshakes_s[20] = 0.012
+    calls = iter(handshakes_s)
+    echoes = itertools.count()
+
+    async def echo(payload: bytes, reply_bytes: int) -> None:
+        await link.echo(payload, reply_bytes)
+        link.now_s += 0.060 if next(echoes) // TRIES % 5 == 4 else 0.0
+
+    async def handshake() -> float:
+        return next(calls)
+
+    prober = EchoProber(echo, handshake, lambda: link.now_s)
+    rtts_ms = [round(s.rtt_ms, 6) for s in await take(prober, 40) if isinstance(s, RoundTrip)]
+    assert rtts_ms[20] == 14.0
+    assert set(rtts_ms[:20] + rtts_ms[21:]) == {6.0}
+
+
+async def test_a_handshake_that_a_proxy_answers_does_not_shorten_the_link() -> None:
+    link = Link(0.080, 1e9, 1e9)
+    link.connect_s = 0.0
+
+    async def handshake() -> float:
+        return 0.000_1
+
+    prober = EchoProber(link.echo, handshake, lambda: link.now_s)
+    (sample,) = await take(prober, 1)
+    assert isinstance(sample, RoundTrip)
+    assert round(sample.rtt_ms, 6) == 80.0
+    assert sample.method == "tcp-handshake+grpc-echo-p50"

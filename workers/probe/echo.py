@@ -5,15 +5,20 @@ busy machine at either end delays one echo and not the next. A leg is the unload
 in its service time. Every `TRANSFER_EVERY`-th is followed by one sized payload up and one down; what each
 took beyond the round trip is transfer time. The size follows the link, so that a slow one is not filled by being
 measured and a fast one is measured at all.
+
+A prober that is given a handshake takes the round trip from it, and from the echoes only their median beyond it: what
+the application, and a proxy that answers handshakes itself, add. Then no busy process is taken for the link's tail.
 """
 
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
-from workers.probe.legs import RoundTrip, Sample, Transfer
+from workers.probe.legs import RoundTrip, Sample, Transfer, quantile
 
 METHOD = "grpc-echo-min3"
+HANDSHAKE_METHOD = "tcp-handshake+grpc-echo-p50"
 TRIES = 3
 TRANSFER_EVERY = 40  # a transfer delays the calls beside it: rare enough to stay out of their p99
 FIRST_ECHOES = 4  # taken at once, so that a leg is known within its first round trips
@@ -22,16 +27,22 @@ LEAST_BYTES = 16 << 10
 MOST_BYTES = 1 << 20  # the wire's limit
 LEAST_TRANSFER_S = 0.02  # shorter: twice the size next time
 MOST_TRANSFER_S = 0.2  # longer: half the size next time
+BEYOND = 16  # echoes of which the median is what is added to a handshake
 
 # Sends a payload, asks for `reply_bytes` back, returns when they came.
 Echo: TypeAlias = Callable[[bytes, int], Awaitable[None]]
+# Seconds of one connection's handshake.
+Handshake: TypeAlias = Callable[[], Awaitable[float]]
 
 
 class EchoProber:
-    """One leg's prober. `now_s` is a steady clock; an error of `echo` passes through and spoils no sample."""
+    """One leg's prober. `now_s` is a steady clock; an error of what it calls passes through and spoils no sample."""
 
-    def __init__(self, echo: Echo, now_s: Callable[[], float] = time.perf_counter) -> None:
-        self._echo, self._now_s = echo, now_s
+    def __init__(
+        self, echo: Echo, handshake: Handshake | None = None, now_s: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._echo, self._handshake, self._now_s = echo, handshake, now_s
+        self._beyond_s: deque[float] = deque(maxlen=BEYOND)
         self._taken = 0
         self._transfer_bytes = 64 << 10
 
@@ -42,11 +53,17 @@ class EchoProber:
 
     async def samples(self) -> AsyncIterator[Sample]:
         """One probing: a round trip and, when it is due, a transfer."""
-        rtt_s = min([await self._timed(b"", 0) for _ in range(TRIES)])
+        echo_s = min([await self._timed(b"", 0) for _ in range(TRIES)])
+        if self._handshake is None:
+            round_trip = RoundTrip(echo_s * 1000, METHOD)
+        else:
+            handshake_s = await self._handshake()
+            self._beyond_s.append(max(0.0, echo_s - handshake_s))
+            round_trip = RoundTrip((handshake_s + quantile(self._beyond_s, 0.5)) * 1000, HANDSHAKE_METHOD)
         self._taken += 1
-        yield RoundTrip(rtt_s * 1000, METHOD)
+        yield round_trip
         if self._taken % TRANSFER_EVERY == FIRST_ECHOES:
-            yield await self._transfer(rtt_s)
+            yield await self._transfer(echo_s)
 
     async def _transfer(self, rtt_s: float) -> Transfer:
         sent_bytes = self._transfer_bytes

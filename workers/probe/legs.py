@@ -8,7 +8,7 @@ before them by more than `SHIFT`, only they count: the estimate has moved in 8 s
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -112,7 +112,7 @@ class LegWindow:
             self._transfers.popleft()
 
 
-def quantile(values: Sequence[float], share: float) -> float:
+def quantile(values: Iterable[float], share: float) -> float:
     """Nearest rank: the least value that at least `share` of `values` do not exceed. `values` is not empty."""
     ordered = sorted(values)
     return ordered[max(1, math.ceil(len(ordered) * share)) - 1]
