@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.probe.legs import MAX_AGE_S, RECENT, LegEstimate, LegWindow, RoundTrip, Transfer, quantile
+from workers.probe.legs import MAX_AGE_S, RECENT, SLICE_S, LegEstimate, LegWindow, RoundTrip, Transfer, quantile
+from workers.probe.sketch import ACCURACY
 
 RTTS = st.floats(0.01, 10_000, allow_nan=False)
 
@@ -28,7 +29,12 @@ def test_an_empty_window_knows_nothing_and_one_sample_is_enough() -> None:
     window.add(Transfer(1000, 1.0, 1000, 1.0, "test"), 0.0)
     assert window.estimate(0.0) is None  # throughput alone says nothing of latency
     window.add(RoundTrip(12.5, "test"), 3.0)
-    assert window.estimate(5.0) == LegEstimate("site/a", "front/b", 12.5, 12.5, 8000.0, 8000.0, 1, 2.0, "test")
+    found = estimate_of(window, 5.0)
+    assert (found.source, found.target, found.method) == ("site/a", "front/b", "test")
+    assert found.rtt_p50_ms == found.rtt_p95_ms == found.rtt_p99_ms == found.rtt_p99_low_ms == 12.5
+    assert found.rtt_p99_high_ms == pytest.approx(2 * 12.5, rel=0.01)  # one sample says next to nothing of a p99
+    assert found.up_bps == found.up_p10_bps == found.down_bps == found.down_p10_bps == 8000.0
+    assert (found.samples, found.newest_age_s) == (1, 2.0)
 
 
 @given(st.lists(st.floats(1.0, 1_000), min_size=1, max_size=60))
@@ -41,7 +47,7 @@ def test_a_leg_ten_times_slower_shows_at_once_in_p99_and_within_8_samples_in_p50
     for _ in range(RECENT - 1):
         now_s += 0.1
         window.add(RoundTrip(slow_ms, "test"), now_s)
-    assert estimate_of(window, now_s).rtt_p50_ms == slow_ms
+    assert estimate_of(window, now_s).rtt_p50_ms == pytest.approx(slow_ms, rel=ACCURACY)
 
 
 def test_a_leg_that_recovers_is_fast_again_within_8_samples() -> None:
@@ -52,7 +58,7 @@ def test_a_leg_that_recovers_is_fast_again_within_8_samples() -> None:
 
 def test_one_hiccup_in_a_full_window_is_not_the_tail() -> None:
     window = window_of([*[10.0] * 150, 200.0, *[10.0] * 100], 0.1)
-    assert estimate_of(window, 25.1).rtt_p99_ms == 10.0
+    assert estimate_of(window, 25.1).rtt_p99_ms == pytest.approx(10.0, rel=ACCURACY)
 
 
 @given(st.lists(RTTS, min_size=1, max_size=60))
@@ -61,8 +67,11 @@ def test_percentiles_are_samples_in_order(rtts_ms: list[float]) -> None:
     found = estimate_of(window, 0.1 * len(rtts_ms))
     counted = rtts_ms[-found.samples :]
     assert found.samples in range(min(len(rtts_ms), RECENT), len(rtts_ms) + 1)
-    assert found.rtt_p50_ms in counted
+    assert found.rtt_p50_ms == pytest.approx(quantile(counted, 0.5), rel=ACCURACY)
+    assert found.rtt_p95_ms == pytest.approx(quantile(counted, 0.95), rel=ACCURACY)
     assert found.rtt_p99_ms == max(counted)  # too few for anything but the worst
+    assert min(counted) <= found.rtt_p50_ms <= found.rtt_p95_ms <= found.rtt_p99_ms < found.rtt_p99_high_ms
+    assert found.rtt_p99_low_ms <= found.rtt_p99_ms
     assert found.newest_age_s == pytest.approx(0.1)
 
 
@@ -72,12 +81,35 @@ def test_old_samples_are_forgotten() -> None:
     assert window.estimate(MAX_AGE_S + 2.0) is None
 
 
+def test_a_window_forgets_by_slices_and_holds_nothing_older_than_its_age() -> None:
+    """At one sample a second, each as long as it is late: the quickest that is left says how far back it remembers."""
+    window = LegWindow("site/a", "front/b")
+    for second in range(200):
+        window.add(RoundTrip(1000.0 + second, "test"), float(second))
+        found = estimate_of(window, float(second))
+        oldest_s = found.round_trips.least_ms - 1000.0
+        assert max(0.0, second - MAX_AGE_S) <= oldest_s <= max(0.0, second - MAX_AGE_S + SLICE_S)
+        assert found.samples == second - oldest_s + 1
+
+
+@given(st.lists(st.tuples(RTTS, st.floats(0, 2)), min_size=1, max_size=200))
+def test_a_window_is_as_large_as_what_lies_between_its_samples(steps: list[tuple[float, float]]) -> None:
+    window, now_s = LegWindow("site/a", "front/b"), 0.0
+    for rtt_ms, wait_s in steps:
+        now_s += wait_s
+        window.add(RoundTrip(rtt_ms, "test"), now_s)
+    found = estimate_of(window, now_s)
+    assert sum(found.round_trips.counts) == found.samples <= len(steps)
+    assert found.newest_age_s == 0.0
+
+
 def test_throughput_is_the_median_of_transfers_and_never_infinite() -> None:
     window = window_of([1.0])
     for up_s in (0.1, 0.2, 10.0):
         window.add(Transfer(100_000, up_s, 50_000, 0.0, "test"), 0.5)
     found = estimate_of(window, 1.0)
     assert found.up_bps == pytest.approx(8 * 100_000 / 0.2)
+    assert found.up_p10_bps == pytest.approx(8 * 100_000 / 10.0)
     assert found.down_bps is not None
     assert math.isfinite(found.down_bps)
 

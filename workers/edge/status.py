@@ -29,9 +29,15 @@ def status_of(report: Report, about: Mapping[str, str | int], problem: str) -> d
                 "source": leg.source,
                 "target": leg.target,
                 "rtt_p50_ms": round(leg.rtt_p50_ms, 3),
+                "rtt_p95_ms": round(leg.rtt_p95_ms, 3),
                 "rtt_p99_ms": round(leg.rtt_p99_ms, 3),
+                "rtt_p99_low_ms": round(leg.rtt_p99_low_ms, 3),
+                "rtt_p99_high_ms": round(leg.rtt_p99_high_ms, 3),
                 "up_bps": leg.up_bps,
                 "down_bps": leg.down_bps,
+                "up_p10_bps": leg.up_p10_bps,
+                "down_p10_bps": leg.down_p10_bps,
+                "samples": leg.samples,
             }
             for leg in report.legs
         ],
@@ -51,6 +57,7 @@ def as_text(status: Mapping[str, Json], age_s: float) -> str:
 
 def _leg_line(leg: Mapping[str, Json]) -> str:
     times = f"round trip {leg.get('rtt_p50_ms')} ms p50, {leg.get('rtt_p99_ms')} ms p99"
+    times += f" ({leg.get('rtt_p99_low_ms')} to {leg.get('rtt_p99_high_ms')})"
     return f"  leg {leg.get('source')} -> {leg.get('target')}: {times}"
 
 

@@ -89,14 +89,32 @@ class FrontWelcome(_message.Message):
     def __init__(self, front: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., session: _Optional[str] = ...) -> None: ...
 
 class NodeReport(_message.Message):
-    __slots__ = ("held_revision", "replicas", "legs")
+    __slots__ = ("held_revision", "replicas", "legs", "demand")
     HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
+    DEMAND_FIELD_NUMBER: _ClassVar[int]
     held_revision: int
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaState]
     legs: _containers.RepeatedCompositeFieldContainer[LegEstimate]
-    def __init__(self, held_revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ...) -> None: ...
+    demand: _containers.RepeatedCompositeFieldContainer[LanDemand]
+    def __init__(self, held_revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[LanDemand, _Mapping]]] = ...) -> None: ...
+
+class LanDemand(_message.Message):
+    __slots__ = ("namespace", "service", "calls", "failed", "request_bytes", "response_bytes")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    service: str
+    calls: int
+    failed: int
+    request_bytes: int
+    response_bytes: int
+    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., calls: _Optional[int] = ..., failed: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ...) -> None: ...
 
 class ReplicaState(_message.Message):
     __slots__ = ("replica", "incarnation", "phase", "reason", "fetched_bytes", "total_bytes")
@@ -115,7 +133,7 @@ class ReplicaState(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ..., fetched_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...
 
 class LegEstimate(_message.Message):
-    __slots__ = ("source", "target", "rtt_p50_ms", "rtt_p99_ms", "up_bps", "down_bps", "samples", "newest_age_ms", "method")
+    __slots__ = ("source", "target", "rtt_p50_ms", "rtt_p99_ms", "up_bps", "down_bps", "samples", "newest_age_ms", "method", "rtt_p95_ms", "rtt_p99_low_ms", "rtt_p99_high_ms", "up_p10_bps", "down_p10_bps", "round_trips")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     RTT_P50_MS_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +143,12 @@ class LegEstimate(_message.Message):
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     NEWEST_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
+    RTT_P95_MS_FIELD_NUMBER: _ClassVar[int]
+    RTT_P99_LOW_MS_FIELD_NUMBER: _ClassVar[int]
+    RTT_P99_HIGH_MS_FIELD_NUMBER: _ClassVar[int]
+    UP_P10_BPS_FIELD_NUMBER: _ClassVar[int]
+    DOWN_P10_BPS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
     source: str
     target: str
     rtt_p50_ms: float
@@ -134,7 +158,27 @@ class LegEstimate(_message.Message):
     samples: int
     newest_age_ms: int
     method: str
-    def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., rtt_p50_ms: _Optional[float] = ..., rtt_p99_ms: _Optional[float] = ..., up_bps: _Optional[float] = ..., down_bps: _Optional[float] = ..., samples: _Optional[int] = ..., newest_age_ms: _Optional[int] = ..., method: _Optional[str] = ...) -> None: ...
+    rtt_p95_ms: float
+    rtt_p99_low_ms: float
+    rtt_p99_high_ms: float
+    up_p10_bps: float
+    down_p10_bps: float
+    round_trips: Sketch
+    def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., rtt_p50_ms: _Optional[float] = ..., rtt_p99_ms: _Optional[float] = ..., up_bps: _Optional[float] = ..., down_bps: _Optional[float] = ..., samples: _Optional[int] = ..., newest_age_ms: _Optional[int] = ..., method: _Optional[str] = ..., rtt_p95_ms: _Optional[float] = ..., rtt_p99_low_ms: _Optional[float] = ..., rtt_p99_high_ms: _Optional[float] = ..., up_p10_bps: _Optional[float] = ..., down_p10_bps: _Optional[float] = ..., round_trips: _Optional[_Union[Sketch, _Mapping]] = ...) -> None: ...
+
+class Sketch(_message.Message):
+    __slots__ = ("accuracy", "keys", "counts", "least_ms", "worst_ms")
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    LEAST_MS_FIELD_NUMBER: _ClassVar[int]
+    WORST_MS_FIELD_NUMBER: _ClassVar[int]
+    accuracy: float
+    keys: _containers.RepeatedScalarFieldContainer[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    least_ms: float
+    worst_ms: float
+    def __init__(self, accuracy: _Optional[float] = ..., keys: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., least_ms: _Optional[float] = ..., worst_ms: _Optional[float] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("revision", "replicas")
