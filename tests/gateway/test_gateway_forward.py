@@ -295,6 +295,20 @@ def test_demand_is_counted_by_the_callers_zone() -> None:
     run_swiftly(main())
 
 
+def test_a_call_is_demand_from_when_it_comes_not_from_when_it_ends() -> None:
+    async def main() -> None:
+        front, loop = gateway(FakeTransport({"a": answer_after(20.0)}), route("a")), asyncio.get_running_loop()
+        call = asyncio.create_task(infer(front))
+        await asyncio.sleep(0.1)
+        (waiting,) = front.demand.drain(loop.time())
+        assert (waiting.calls, waiting.failed, waiting.request_bytes, waiting.response_bytes) == (1, 0, len(REQUEST), 0)
+        await call
+        (answered,) = front.demand.drain(loop.time())
+        assert (answered.calls, answered.failed, answered.response_bytes) == (0, 0, len(REQUEST))
+
+    run_swiftly(main())
+
+
 behaviours = st.sampled_from(["answer", "dead", "hole", "slow"])
 
 

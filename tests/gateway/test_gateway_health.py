@@ -71,10 +71,14 @@ def test_a_spent_budget_refuses_and_earns_again() -> None:
 def test_demand_is_drained_whole_and_starts_anew() -> None:
     counter = DemandCounter(10.0)
     digits, words = ServiceKey("default", "digits"), ServiceKey("plant-7", "words")
-    counter.count(digits, "a", 100, 10, failed=False)
-    counter.count(digits, "a", 100, 0, failed=True)
-    counter.count(digits, "b", 5, 5, failed=False)
-    counter.count(words, "a", 1, 2, failed=False)
+    for service, zone, request_bytes, response_bytes, failed in (
+        (digits, "a", 100, 10, False),
+        (digits, "a", 100, 0, True),
+        (digits, "b", 5, 5, False),
+        (words, "a", 1, 2, False),
+    ):
+        counter.offered(service, zone, request_bytes)
+        counter.ended(service, zone, response_bytes, failed)
     assert counter.drain(10.5) == [
         Demand("default", "digits", "a", 2, 1, 200, 10, 500),
         Demand("default", "digits", "b", 1, 0, 5, 5, 500),

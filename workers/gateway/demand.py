@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
+import grpc
+
 from workers.gateway.choice import ServiceKey
+
+# The caller's own doing: says nothing against the service.
+CALLERS_FAULT = frozenset(
+    {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,23 @@ class DemandCounter:
         self._counts: dict[tuple[ServiceKey, str], _Counts] = {}
         self._since_s = now_s
 
-    def count(self, service: ServiceKey, zone: str, request_bytes: int, response_bytes: int, failed: bool) -> None:
+    def offered(self, service: ServiceKey, zone: str, request_bytes: int) -> None:
+        """A call came, whatever comes of it: one that waits for half a minute is demand of now, not of then."""
+        counts = self._of(service, zone)
+        counts.calls += 1
+        counts.request_bytes += request_bytes
+
+    def ended(self, service: ServiceKey, zone: str, response_bytes: int, failed: bool) -> None:
+        """It may have been offered before the last drain."""
+        counts = self._of(service, zone)
+        counts.failed += failed
+        counts.response_bytes += response_bytes
+
+    def _of(self, service: ServiceKey, zone: str) -> _Counts:
         counts = self._counts.get((service, zone))
         if counts is None:
             counts = self._counts[(service, zone)] = _Counts()
-        counts.calls += 1
-        counts.failed += failed
-        counts.request_bytes += request_bytes
-        counts.response_bytes += response_bytes
+        return counts
 
     def drain(self, now_s: float) -> list[Demand]:
         """What was counted since the last drain, and starts anew."""

@@ -10,7 +10,7 @@ import grpc
 
 from workers.gateway.budget import RetryBudget
 from workers.gateway.choice import Caller, Candidates, Cause, NoRoute, Route, RouteTable, ServiceKey, candidates
-from workers.gateway.demand import DemandCounter
+from workers.gateway.demand import CALLERS_FAULT, DemandCounter
 from workers.gateway.health import Health
 from workers.gateway.payload import Malformed, model_name
 from workers.gateway.transport import Answer, Metadata, Transport, TransportError, forwarded
@@ -25,10 +25,6 @@ _NO_ROUTE = {
     Cause.UNKNOWN_VERSION: grpc.StatusCode.NOT_FOUND,
     Cause.NONE_READY: grpc.StatusCode.UNAVAILABLE,
 }
-# The caller's own doing: says nothing against the service.
-_CALLERS_FAULT = frozenset(
-    {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
-)
 
 
 def patience_s(route: Route, remaining_s: float) -> float:
@@ -82,6 +78,9 @@ class Gateway:
         if table is None:
             raise TransportError(grpc.StatusCode.UNAVAILABLE, "no route table yet: the control plane was never heard")
         caller = self._caller(table, payload, dict(metadata))
+        counted = method.endswith("/ModelInfer") and caller.service in table.services
+        if counted:
+            self.demand.offered(caller.service, caller.zone, len(payload))
         received, failed = 0, True
         try:
             found = self._candidates(table, caller)
@@ -90,11 +89,11 @@ class Gateway:
             received, failed = len(answer.payload), False
             return answer
         except TransportError as err:
-            failed = err.code not in _CALLERS_FAULT
+            failed = err.code not in CALLERS_FAULT
             raise
         finally:
-            if method.endswith("/ModelInfer") and caller.service in table.services:
-                self.demand.count(caller.service, caller.zone, len(payload), received, failed)
+            if counted:
+                self.demand.ended(caller.service, caller.zone, received, failed)
 
     def _caller(self, table: RouteTable, payload: bytes, metadata: dict[str, str | bytes]) -> Caller:
         try:
