@@ -89,6 +89,22 @@ async def test_legs_are_reported_with_their_method(front: FakeFront, node: Node)
     assert front.heartbeats + len(front.reports) > 1
 
 
+async def test_calls_on_the_lan_are_reported_as_totals_also_refused_ones(front: FakeFront, node: Node) -> None:
+    await serving(front, node, "127.0.0.1:0")
+    async with grpc.aio.insecure_channel(front.hellos[0].lan_address) as channel:
+        stub = oip_grpc.GRPCInferenceServiceStub(channel)
+        for _ in range(2):
+            await stub.ModelInfer(oip.ModelInferRequest.FromString(infer_request()))
+        with pytest.raises(grpc.aio.AioRpcError, match="INVALID_ARGUMENT"):
+            await stub.ModelInfer(oip.ModelInferRequest.FromString(infer_request(columns=5)))
+    assert (await front.relay("ModelInfer", infer_request())).code == OK  # counted by its front
+
+    def totals() -> list[tuple[str, str, int, int]]:
+        return [(each.namespace, each.service, each.calls, each.failed) for each in front.reports[-1].demand]
+
+    await front.until(lambda: totals() == [("default", "dense", 3, 0)], "a report of three calls")
+
+
 @pytest.mark.parametrize("spoilt", ["wrong", "truncated", "cut off"])
 async def test_a_spoilt_stream_is_fetched_again(front: FakeFront, node: Node, spoilt: str) -> None:
     seen: list[int] = []

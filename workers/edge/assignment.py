@@ -68,12 +68,25 @@ class ReplicaState:
 
 
 @dataclass(frozen=True, slots=True)
+class LanDemand:
+    """What callers on the node's LAN asked of one service since the node booted."""
+
+    namespace: str
+    service: str
+    calls: int = 0
+    failed: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The node's whole observed state."""
 
     held_revision: int
     replicas: tuple[ReplicaState, ...]
     legs: tuple[LegEstimate, ...]
+    demand: tuple[LanDemand, ...] = ()  # as of when it is sent
 
 
 def model_key(namespace: str, service: str) -> str:

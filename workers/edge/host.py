@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVarTuple
 
 from workers.artifacts.disk import ArtifactFolder
@@ -21,7 +22,7 @@ from workers.edge.actions import (
     SendReport,
     UnloadModel,
 )
-from workers.edge.assignment import Artifact, Assignment, Report
+from workers.edge.assignment import Artifact, Assignment, LanDemand, Report
 from workers.edge.bulk import FetchBroken
 from workers.edge.events import (
     ArtifactSpoilt,
@@ -51,8 +52,16 @@ _log = logging.getLogger(__name__)
 class Host:
     """One node's machine, as its agent uses it."""
 
-    def __init__(self, state: StateFolder, models: EdgeModels, link: Link, about: dict[str, str | int]) -> None:
-        self._state, self._models, self._link, self._about = state, models, link, about
+    def __init__(
+        self,
+        state: StateFolder,
+        models: EdgeModels,
+        link: Link,
+        about: dict[str, str | int],
+        demand: Callable[[], tuple[LanDemand, ...]] = tuple,
+    ) -> None:
+        """`demand`: what LAN callers have asked for so far."""
+        self._state, self._models, self._link, self._about, self._demand = state, models, link, about, demand
         self._artifacts = ArtifactFolder(state.artifacts)
         # One thread: what is saved later was decided later.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
@@ -92,7 +101,7 @@ class Host:
             case PruneArtifacts():
                 await self._on_disk(self._prune, action.keep)
             case SendReport():
-                self._link.send(action.report)
+                self._link.send(replace(action.report, demand=self._demand()))
                 await self._on_disk(self._save_status, action.report, self._link.problem)
             case _:
                 raise AssertionError(f"no way to perform {action}")

@@ -77,6 +77,10 @@ class EdgeModels:
         with self._changes:
             self._awaited = keys
 
+    def awaits(self, key: str) -> bool:
+        """Whether a service of this key is assigned to the node, loaded or not."""
+        return key in self._awaited
+
     def handle(self, method: str, payload: bytes, metadata: Mapping[str, str]) -> Reply:
         """The answer to one call. Raises InferenceError."""
         load = self._asked(method, payload, metadata)

@@ -15,6 +15,7 @@ from workers.edge.agent import Agent
 from workers.edge.errors import AddressRefused
 from workers.edge.events import Restarted
 from workers.edge.host import Host
+from workers.edge.lan import LanGateway
 from workers.edge.link import Link, LinkSettings, until_first
 from workers.edge.loop import INBOX_EVENTS, Inbox, run
 from workers.edge.models import EdgeModels
@@ -52,18 +53,21 @@ def run_agent(settings: EdgeSettings) -> None:
     state = StateFolder(settings.state_dir)
     try:
         models = EdgeModels(settings.site, settings.node)
-        asyncio.run(_serve(settings, state, models, _listen(settings.lan, models)))
+        gateway = LanGateway(models)
+        asyncio.run(_serve(settings, state, models, gateway, _listen(settings.lan, gateway)))
     finally:
         state.close()
 
 
-async def _serve(settings: EdgeSettings, state: StateFolder, models: EdgeModels, lan: InferenceServer | None) -> None:
+async def _serve(
+    settings: EdgeSettings, state: StateFolder, models: EdgeModels, gateway: LanGateway, lan: InferenceServer | None
+) -> None:
     hello, held = _hello(settings, state.next_epoch(), lan.address if lan else ""), state.assignment()
     inbox: Inbox = asyncio.Queue(maxsize=INBOX_EVENTS)
     relay = RelayServer(models)
     link = Link(LinkSettings(settings.front, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
     agent = Agent(settings.site, boot=secrets.token_hex(4))
-    host = Host(state, models, link, _about(settings, hello))
+    host = Host(state, models, link, _about(settings, hello), gateway.totals)
     if held:
         host.serve_services(held)
     inbox.put_nowait(Restarted(held, state.offline_s()))
@@ -92,10 +96,10 @@ def _refuse_plain_text(option: str, address: str) -> None:
         raise AddressRefused(f"{option} {address}: plain text is for loopback only; use 127.0.0.1 until TLS is set up")
 
 
-def _listen(address: str, models: EdgeModels) -> InferenceServer | None:
+def _listen(address: str, gateway: LanGateway) -> InferenceServer | None:
     if not address:
         return None
-    server = InferenceServer(models, address, reflection=False)
+    server = InferenceServer(gateway, address, reflection=False)
     try:
         server.start()
     except AddressUnusable as err:

@@ -27,6 +27,17 @@ def report_to(report: Report) -> pb.NodeReport:
         held_revision=report.held_revision,
         replicas=[_state_to(state) for state in report.replicas],
         legs=[leg_message(leg) for leg in report.legs],
+        demand=[
+            pb.LanDemand(
+                namespace=each.namespace,
+                service=each.service,
+                calls=each.calls,
+                failed=each.failed,
+                request_bytes=each.request_bytes,
+                response_bytes=each.response_bytes,
+            )
+            for each in report.demand
+        ],
     )
 
 
