@@ -60,7 +60,19 @@ def legs(draw: st.DrawFn, source: str, target: str) -> Leg:
         samples=9,
         age_s=draw(st.sampled_from([0.0, 3.0, 3.0, 59.0, 200.0])),
         method="made-up",
+        **draw(_intervals(p50)),
     )
+
+
+def _intervals(p50_ms: float) -> st.SearchStrategy[dict[str, float | None]]:
+    """Of an older prober none."""
+    said = {
+        "rtt_p95_ms": p50_ms * 1.1,
+        "rtt_p99_low_ms": p50_ms * 1.05,
+        "rtt_p99_high_ms": p50_ms * 2,
+        "up_p10_bps": 5e3,
+    }
+    return st.sampled_from([{}, said])
 
 
 @st.composite

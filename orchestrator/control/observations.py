@@ -1,17 +1,22 @@
-"""What fronts, nodes and cloud replicas reported. In memory only: they report all of it again when they dial anew."""
+"""What fronts, nodes and cloud replicas reported. In memory only: they report all of it again when they dial anew.
 
-from collections import deque
+What nobody can have measured or counted is refused here, counted and shown: it never reaches the planner.
+"""
+
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from orchestrator.model.ids import FrontName, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef, ZoneName
+from orchestrator.control.refusals import Refusals, Refused
+from orchestrator.control.reported_demand import ReportedDemand
+from orchestrator.control.reported_legs import Reported, legs_of, objection
+from orchestrator.model.ids import FrontName, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
 from orchestrator.reconcile.observed import Observed, SeenCloudReplica, SeenNode, SeenReplica
 from protos.link.v1 import link_pb2
 
-DEMAND_WINDOW_S = 10.0
+MOST_LEGS = 64  # of one node: it measures one front at a time
 LEAST_S = 1e-9  # silence just begun is silence
 
 _PHASES = {
@@ -29,6 +34,8 @@ class _Node:
     state: link_pb2.NodeState
     front: FrontName
     received_s: float
+    legs: tuple[link_pb2.LegEstimate, ...]  # the accepted ones
+    measured_s: float  # when its report last was another one: a front repeats the last it has
 
 
 @dataclass(slots=True)
@@ -61,7 +68,11 @@ class Observations:
     _fronts: dict[FrontName, _Front] = field(default_factory=dict)
     _nodes: dict[NodeName, _Node] = field(default_factory=dict)
     _cloud: dict[ReplicaId, link_pb2.ReplicaReport] = field(default_factory=dict)
-    _demand: deque[tuple[float, link_pb2.Demand]] = field(default_factory=deque)
+    refusals: Refusals = field(default_factory=Refusals)
+    demand: ReportedDemand = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.demand = ReportedDemand(self.refusals)
 
     # ---- what links report
 
@@ -69,6 +80,7 @@ class Observations:
         """A number that names this attachment: an older stream of the same front may end after the new one began."""
         name = FrontName(hello.front)
         session = self._fronts[name].session + 1 if name in self._fronts else 1
+        self.demand.front_attached(name)
         self._fronts[name] = _Front(hello.region, hello.gateway_address, hello.software.version, True, now_s, session)
         return session
 
@@ -84,11 +96,30 @@ class Observations:
             held = self._nodes.get(node)
             # Two fronts may both know a node that moved: the newer boot counts, then whoever holds it now.
             if held is None or held.front == name or _rank(state) >= _rank(held.state):
-                self._nodes[node] = _Node(state, name, now_s)
+                self._node_reported(node, state, name, now_s)
         self._detach_unlisted(name, {NodeName(state.hello.node) for state in report.nodes})
         for leg in report.legs:
-            self._fronts[name].legs[leg.source, leg.target] = (leg, now_s)
-        self._demand.extend((now_s, demand) for demand in report.demand)
+            if self._accepts(leg, f"front/{name}", now_s):
+                self._fronts[name].legs[leg.source, leg.target] = (leg, now_s)
+        self.demand.front_reported(name, report, now_s)
+
+    def _node_reported(self, node: NodeName, state: link_pb2.NodeState, front: FrontName, now_s: float) -> None:
+        held = self._nodes.get(node)
+        if held is not None and (held.state.hello.site, held.state.report) == (state.hello.site, state.report):
+            self._nodes[node] = _Node(state, front, now_s, held.legs, held.measured_s)
+            return
+        source, legs = f"site/{state.hello.site}", state.report.legs
+        if len(legs) > MOST_LEGS:
+            self.refusals.add("leg", f"{source} -> any", f"{len(legs)} legs, {MOST_LEGS} at most", now_s)
+        accepted = tuple(leg for leg in legs[:MOST_LEGS] if self._accepts(leg, source, now_s))
+        self._nodes[node] = _Node(state, front, now_s, accepted, now_s)
+        self.demand.node_reported(node, state, now_s)
+
+    def _accepts(self, leg: link_pb2.LegEstimate, source: str, now_s: float) -> bool:
+        reason = objection(leg, source)
+        if reason is not None:
+            self.refusals.add("leg", f"{source} -> {leg.target}", reason, now_s)
+        return reason is None
 
     def _detach_unlisted(self, front: FrontName, listed: set[NodeName]) -> None:
         """A report is whole: what a front held before it was killed, it does not hold unless it says so."""
@@ -150,13 +181,19 @@ class Observations:
 
     def legs(self, now_s: float) -> list[Leg]:
         """Of nodes and fronts. A silent node's legs stop ageing: whether to wait for it is the policy's decision."""
-        found: list[Leg] = []
+        found: dict[tuple[str, str], list[Reported]] = {}
         for node in self._nodes.values():
-            elapsed_s = now_s - node.received_s if self._silent_s(node, now_s) == 0 else 0.0
-            found += [_leg(leg, elapsed_s) for leg in node.state.report.legs]
+            silent_s = self._silent_s(node, now_s)
+            elapsed_s = max(0.0, now_s - silent_s - node.measured_s)
+            for leg in node.legs:
+                found.setdefault((leg.source, leg.target), []).append(Reported(leg, elapsed_s, silent_s == 0))
         for front in self._fronts.values():
-            found += [_leg(leg, now_s - received_s) for leg, received_s in front.legs.values()]
-        return found
+            for ends, (leg, received_s) in front.legs.items():
+                found.setdefault(ends, []).append(Reported(leg, now_s - received_s))
+        return [leg for reports in found.values() for leg in legs_of(reports)]
+
+    def refused(self) -> list[Refused]:
+        return self.refusals.all()
 
     def front_regions(self) -> dict[FrontName, str]:
         return {name: front.region for name, front in self._fronts.items()}
@@ -171,16 +208,6 @@ class Observations:
             FrontView(name, f.region, f.gateway_address, f.version, f.attached, now_s - f.changed_s)
             for name, f in sorted(self._fronts.items())
         ]
-
-    def rates(self, now_s: float) -> dict[tuple[ServiceRef, ZoneName], float]:
-        """Offered calls per second over the last window."""
-        while self._demand and now_s - self._demand[0][0] > DEMAND_WINDOW_S:
-            self._demand.popleft()
-        calls: dict[tuple[ServiceRef, ZoneName], float] = {}
-        for _, demand in self._demand:
-            key = (ServiceRef(demand.namespace, demand.service), ZoneName(demand.zone))
-            calls[key] = calls.get(key, 0.0) + demand.calls
-        return {key: count / DEMAND_WINDOW_S for key, count in calls.items()}
 
 
 def _rank(state: link_pb2.NodeState) -> tuple[int, bool]:
@@ -200,18 +227,4 @@ def _seen_cloud(report: link_pb2.ReplicaReport) -> SeenCloudReplica:
         service=ServiceRef(report.namespace, report.service),
         version=VersionRef(report.namespace, report.version),
         digest=report.digest,
-    )
-
-
-def _leg(leg: link_pb2.LegEstimate, elapsed_s: float) -> Leg:
-    return Leg(
-        source=leg.source,
-        target=leg.target,
-        rtt_p50_ms=leg.rtt_p50_ms,
-        rtt_p99_ms=leg.rtt_p99_ms,
-        up_bps=leg.up_bps or None,
-        down_bps=leg.down_bps or None,
-        samples=leg.samples,
-        age_s=leg.newest_age_ms / 1000 + elapsed_s,
-        method=leg.method,
     )

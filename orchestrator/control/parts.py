@@ -2,6 +2,7 @@
 
 from orchestrator.api.seams import Part
 from orchestrator.control.observations import Observations
+from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase
 
 
@@ -42,13 +43,23 @@ def running_parts(observations: Observations, cloud_problem: str, now_s: float) 
             "leg",
             f"{leg.source} -> {leg.target}",
             "measured",
-            f"rtt p50 {leg.rtt_p50_ms:.1f} p99 {leg.rtt_p99_ms:.1f} ms,"
+            f"rtt p50 {leg.rtt_p50_ms:.1f} p99 {leg.rtt_p99_ms:.1f}{_interval(leg)} ms,"
             f" up {_mbps(leg.up_bps)} down {_mbps(leg.down_bps)}",
             leg.age_s,
         )
         for leg in sorted(observations.legs(now_s), key=lambda leg: (leg.source, leg.target))
     ]
+    parts += [
+        Part(refused.kind, refused.name, "refused", f"{refused.count} times: {refused.reason}", now_s - refused.at_s)
+        for refused in observations.refused()
+    ]
     return tuple(parts)
+
+
+def _interval(leg: Leg) -> str:
+    if leg.rtt_p99_low_ms is None or leg.rtt_p99_high_ms is None:
+        return ""
+    return f" ({leg.rtt_p99_low_ms:.1f} to {leg.rtt_p99_high_ms:.1f})"
 
 
 def _mbps(bps: float | None) -> str:

@@ -65,7 +65,7 @@ def take_snapshot(
     """
     patience_s = lost_after_s(world)
     sites = _sites(world, observed, region)
-    services, problems = _services(world, observations.rates(now_s))
+    services, problems = _services(world, _rates(world, observations, now_s))
     problems |= _waiting(world, observed, patience_s, now_s - since_s)
     judged = tuple(
         _within_reach(service, world, observed, patience_s) for service in services if service.ref not in problems
@@ -137,6 +137,16 @@ def _waiting(
         and claim.phase in LIVE
         and watched_s <= patience_s[claim.hold.service]
     }
+
+
+def _rates(world: World, observations: Observations, now_s: float) -> dict[tuple[ServiceRef, ZoneName], float]:
+    """Callers on a site's LAN are its zone's; on one without a Zone nobody declared any."""
+    rates = observations.demand.by_zone_rps(now_s)
+    zones = {zone.site: zone.name for zone in (zone_spec(z) for z in world.of("Zone")) if zone.site is not None}
+    for (service, site), rate_rps in observations.demand.by_site_rps(now_s).items():
+        if (zone := zones.get(site)) is not None:
+            rates[service, zone] = rates.get((service, zone), 0.0) + rate_rps
+    return rates
 
 
 def _services(

@@ -1,13 +1,15 @@
 """What a call will take: round trip, transfer, service."""
 
 import math
+from dataclasses import replace
 
 from orchestrator.model.legs import Leg, Path, PathKind
 from orchestrator.model.snapshot import Interval, PlacementSettings
 from orchestrator.model.specs import DemandSpec, VariantSpec
 
-# The high end grows by 1% of the round trip per second since its newest sample, until it has doubled. A gut figure:
-# a minute without samples says little about a radio link; to be graded against what calls then took.
+# The high end grows by 1% of the round trip per second since its newest sample, until it is one round trip higher; the
+# low end falls as fast, to the median. A gut figure: a minute without samples says little about a radio link; to be
+# graded against what calls then took.
 WIDENING_PER_S = 0.01
 
 
@@ -52,10 +54,27 @@ def transfer_ms(path: Path, demand: DemandSpec, share: float) -> float:
     return (request_s + response_s) * 1000
 
 
+def _slow_transfer_ms(path: Path, demand: DemandSpec, share: float) -> float:
+    """With each leg only as wide as nine of ten transfers found it, where that is known."""
+    legs = tuple(
+        replace(leg, up_bps=leg.up_p10_bps or leg.up_bps, down_bps=leg.down_p10_bps or leg.down_bps)
+        for leg in path.legs
+    )
+    return transfer_ms(replace(path, legs=legs), demand, share)
+
+
 def response_ms(path: Path, demand: DemandSpec, variant: VariantSpec, settings: PlacementSettings) -> Interval:
-    """p99 of an answer as its caller sees it; `low` is the median call on an idle replica."""
-    transfer = transfer_ms(path, demand, settings.transfer_share)
-    expected = path.rtt_p99_ms + transfer + service_p99_ms(variant, settings.target_utilisation)
-    widened = path.rtt_p99_ms * min(path.age_s * WIDENING_PER_S, 1.0)
-    low = path.rtt_p50_ms + transfer + variant.service_p50_ms
-    return Interval(low=min(low, expected), expected=expected, high=expected + widened)
+    """p99 of an answer as its caller sees it.
+
+    `low`: the round trip's p99 is as low as its samples allow, and the replica idle. `high`: it is as high as they
+    allow, and transfers are slow. Both ends move outwards as the newest sample ages.
+    """
+    transfer = slow_transfer = transfer_ms(path, demand, settings.transfer_share)
+    if any(leg.up_p10_bps or leg.down_p10_bps for leg in path.legs):
+        slow_transfer = _slow_transfer_ms(path, demand, settings.transfer_share)
+    busy = service_p99_ms(variant, settings.target_utilisation)
+    expected = path.rtt_p99_ms + transfer + busy
+    aged = min(path.age_s * WIDENING_PER_S, 1.0)
+    low = path.rtt_p50_ms + (path.rtt_p99_low_ms - path.rtt_p50_ms) * (1 - aged) + transfer + variant.service_p99_ms
+    high = path.rtt_p99_high_ms + path.rtt_p99_ms * aged + slow_transfer + busy
+    return Interval(low=min(low, expected), expected=expected, high=max(high, expected))

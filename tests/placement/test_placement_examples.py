@@ -252,7 +252,26 @@ def test_a_hard_objective_is_not_judged_by_an_old_sample_and_without_one_age_onl
     decided = decide([A], legs, service(replace(POLICY, latency_p99_ms=None)))
     response = decided.shares[0].response_ms
     assert response.high - response.expected == pytest.approx(5.0)  # half of the round trip after 50 s
-    assert response.low == pytest.approx(8 + 1)
+    assert response.low == pytest.approx(8 + 2)  # the usual round trip, and the slowest call on an idle replica
+
+
+def test_what_the_samples_do_not_know_of_the_p99_widens_the_interval_and_refuses_nothing() -> None:
+    known = relay_leg("edge-a", 10, age_s=0.0)
+    unsure = replace(known, rtt_p99_low_ms=9.0, rtt_p99_high_ms=200.0)
+    plain, wide = (decide([A], [leg], service()).shares[0].response_ms for leg in (known, unsure))
+    assert wide.expected == plain.expected
+    assert (wide.low, wide.high) == pytest.approx((9 + 2, 200 + SERVICE_P99_MS), abs=0.01)
+    old = decide([A], [replace(unsure, age_s=25.0)], service()).shares[0].response_ms
+    assert (old.low, old.high) == pytest.approx((8.75 + 2, 202.5 + SERVICE_P99_MS), abs=0.01)
+
+
+def test_slow_transfers_are_in_the_high_end_only() -> None:
+    """10,000 bytes over a quarter of 16 Mbit/s take 20 ms, of 8 Mbit/s 40 ms."""
+    wanted = service(request_bytes=10_000, response_bytes=0, rate_rps=1)
+    leg = relay_leg("edge-a", 10, age_s=0.0, down_bps=16e6, down_p10_bps=8e6, up_bps=1e3, up_p10_bps=1.0)
+    response = decide([A], [leg], wanted).shares[0].response_ms
+    assert response.expected == pytest.approx(10 + 20 + SERVICE_P99_MS, abs=0.01)
+    assert response.high - response.expected == pytest.approx(20)
 
 
 def test_a_fresh_front_is_used_where_the_quicker_ones_sample_is_old() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from orchestrator.model.ids import FrontName, SiteName, ZoneName
-from orchestrator.model.legs import PathKind
+from orchestrator.model.legs import Path, PathKind
 from orchestrator.model.specs import ZoneSpec
 from orchestrator.placement.paths import compose
 from tests.placement.worlds import CLOUD, FRONTS, ZONE, cloud, cloud_leg, edge, relay_leg
@@ -46,3 +46,18 @@ def test_of_two_estimates_of_one_leg_the_newest_counts_in_any_order() -> None:
     for order in (legs, legs[::-1]):
         (path,) = compose([ZONE], [edge("edge-a")], order, FRONTS)
         assert path.rtt_p99_ms == 30
+
+
+def test_a_paths_interval_has_one_slow_leg_at_least_and_all_of_them_at_most() -> None:
+    leg = relay_leg("edge-a", 10, rtt_p95_ms=9.0, rtt_p99_low_ms=9.5, rtt_p99_high_ms=14.0)  # p50 is 8
+    long = replace(leg, rtt_p50_ms=40.0, rtt_p95_ms=60.0, rtt_p99_ms=80.0, rtt_p99_low_ms=70.0, rtt_p99_high_ms=120.0)
+    path = Path(ZONE.name, SiteName("edge-a"), PathKind.RELAY, (leg, long))
+    assert (path.rtt_p50_ms, path.rtt_p95_ms, path.rtt_p99_ms) == (48.0, 69.0, 90.0)
+    assert (path.rtt_p99_low_ms, path.rtt_p99_high_ms) == (78.0, 134.0)
+
+
+def test_what_an_older_prober_does_not_say_is_taken_from_what_it_says() -> None:
+    path = Path(ZONE.name, SiteName("edge-a"), PathKind.RELAY, (relay_leg("edge-a", 10), relay_leg("edge-b", 20)))
+    assert (path.rtt_p95_ms, path.rtt_p99_low_ms, path.rtt_p99_high_ms) == (30.0, 24.0, 30.0)
+    nowhere = Path(ZONE.name, SiteName("edge-a"), PathKind.LAN, ())
+    assert (nowhere.rtt_p95_ms, nowhere.rtt_p99_low_ms, nowhere.rtt_p99_high_ms) == (0.0, 0.0, 0.0)

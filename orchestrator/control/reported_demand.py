@@ -1,0 +1,92 @@
+"""What gateways counted, once it was looked at: fronts by zone, nodes' agents on their own LAN."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from orchestrator.control.counting import CountedCalls
+from orchestrator.control.refusals import MOST_NAME, Refusals
+from orchestrator.model.ids import FrontName, NodeName, ServiceRef, SiteName, ZoneName
+from protos.link.v1 import link_pb2
+
+MOST_RPS = 1e6  # of one service in one zone, by one reporter
+Key = TypeVar("Key", tuple[ServiceRef, ZoneName], tuple[ServiceRef, SiteName])
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What one boot of a node had counted when it last said so."""
+
+    epoch: int
+    at_s: float
+    calls: dict[ServiceRef, int]
+
+
+@dataclass(slots=True)
+class ReportedDemand:
+    refusals: Refusals
+    _by_zone: CountedCalls[tuple[ServiceRef, ZoneName]] = field(default_factory=CountedCalls)
+    _by_site: CountedCalls[tuple[ServiceRef, SiteName]] = field(default_factory=CountedCalls)
+    _counted_s: dict[FrontName, float] = field(default_factory=dict)  # up to when a front has said what it counted
+    _totals: dict[NodeName, _Totals] = field(default_factory=dict)
+
+    def front_attached(self, front: FrontName) -> None:
+        """What it counted while it was away came over all that time, and its next report says over how long."""
+        self._counted_s.pop(front, None)
+
+    def front_reported(self, front: FrontName, report: link_pb2.FrontReport, now_s: float) -> None:
+        """A front's counts are since its last report."""
+        source, since_s = f"front/{front}", self._counted_s.get(front, now_s)
+        for demand in report.demand:
+            window_s = max(demand.window_ms, 1) / 1000
+            service, zone = ServiceRef(demand.namespace, demand.service), ZoneName(demand.zone)
+            reason = _impossible(service, zone, demand.calls, window_s)
+            if reason is not None:
+                self.refusals.add("demand", f"{source}: {service} in {zone}", reason, now_s)
+                continue
+            since_s = min(since_s, now_s - window_s) if front not in self._counted_s else since_s
+            if demand.calls:
+                self._count(self._by_zone, (service, zone), source, demand.calls, now_s - window_s, now_s)
+        self._by_zone.heard(source, since_s, now_s)
+        self._counted_s[front] = now_s
+
+    def node_reported(self, node: NodeName, state: link_pb2.NodeState, now_s: float) -> None:
+        """A node's totals, less what they were. The first that we hear says nothing of when those calls came."""
+        source, site, before = f"node/{node}", SiteName(state.hello.site), self._totals.get(node)
+        totals = {ServiceRef(one.namespace, one.service): one.calls for one in state.report.demand}
+        self._totals[node] = _Totals(state.hello.epoch, now_s, totals)
+        if before is None or now_s <= before.at_s:
+            return
+        earlier = before.calls if before.epoch == state.hello.epoch else {}
+        for service, total in totals.items():
+            calls = total - earlier.get(service, 0)
+            reason = _impossible(service, "", calls, now_s - before.at_s)
+            if reason is not None:
+                self.refusals.add("demand", f"{source}: {service} on its LAN", reason, now_s)
+            elif calls:
+                self._count(self._by_site, (service, site), source, calls, before.at_s, now_s)
+        self._by_site.heard(source, before.at_s, now_s)
+
+    def by_zone_rps(self, now_s: float) -> dict[tuple[ServiceRef, ZoneName], float]:
+        """What callers of fronts will ask for: the p95 of the next window's rate."""
+        return self._by_zone.forecasts_rps(now_s)
+
+    def by_site_rps(self, now_s: float) -> dict[tuple[ServiceRef, SiteName], float]:
+        """The same of callers on the LAN of each site."""
+        return self._by_site.forecasts_rps(now_s)
+
+    def _count(
+        self, counted: CountedCalls[Key], key: Key, source: str, calls: int, since_s: float, now_s: float
+    ) -> None:
+        try:
+            counted.count(key, source, calls, since_s, now_s)
+        except ValueError as err:
+            self.refusals.add("demand", source, str(err), now_s)
+
+
+def _impossible(service: ServiceRef, zone: str, calls: int, during_s: float) -> str | None:
+    """Why a count is refused; None: it is not."""
+    if not service.name or max(map(len, (service.namespace, service.name, zone))) > MOST_NAME:
+        return f"names have 1 to {MOST_NAME} characters"
+    if not 0 <= calls <= MOST_RPS * max(during_s, 1.0):
+        return f"{calls} calls in {during_s:.1f} s are below 0 or above {MOST_RPS:g} a second"
+    return None
