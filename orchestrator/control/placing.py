@@ -158,7 +158,7 @@ class PlacementLoop:
         wall_s = self._clock.wall_s()
         sites = {s.name: s for s in taken.snapshot.sites}
         changed = diff(
-            wants(current.decision, taken.snapshot.services, world.claims),
+            wants(current.decision, taken.snapshot.services, world.claims, sites),
             world.claims,
             observed,
             sites,

@@ -1,6 +1,6 @@
 """What operators asked for, as the planner sees it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orchestrator.model.ids import Digest, NodeName, ServiceRef, SiteName, VersionRef, ZoneName
@@ -57,8 +57,18 @@ class ZoneSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class HardwareProfile:
+    """What was measured of a variant on one hardware class. `memory_bytes` None: it claims what it does elsewhere."""
+
+    hardware_class: str
+    service_p50_ms: float
+    service_p99_ms: float
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class VariantSpec:
-    """One built form of a version, with what was measured when it was made."""
+    """One built form of a version, with what was measured when it was made, and since then elsewhere."""
 
     variant: Variant
     digest: Digest
@@ -67,6 +77,20 @@ class VariantSpec:
     service_p50_ms: float  # of one call on the machine that measured it
     service_p99_ms: float
     accuracy: float | None  # None: nobody measured it
+    profiles: tuple[HardwareProfile, ...] = ()  # one for a hardware class at most
+
+    def on(self, hardware_class: str) -> "VariantSpec":
+        """As measured there; on hardware that nobody measured, as it is."""
+        found = next((each for each in self.profiles if each.hardware_class == hardware_class), None)
+        if found is None:
+            return self
+        memory_bytes = self.need.memory_bytes if found.memory_bytes is None else found.memory_bytes
+        return replace(
+            self,
+            need=replace(self.need, memory_bytes=memory_bytes),
+            service_p50_ms=found.service_p50_ms,
+            service_p99_ms=found.service_p99_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +98,9 @@ class VersionSpec:
     ref: VersionRef
     model: str
     variants: tuple[VariantSpec, ...]
+
+    def variants_on(self, hardware_class: str) -> tuple[VariantSpec, ...]:
+        return tuple(variant.on(hardware_class) for variant in self.variants)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,14 @@ class Latency(Strict):
         return self
 
 
+class HardwareProfile(Strict):
+    """What was measured of a variant on sites of one hardware class; they are planned by it."""
+
+    hardware_class: Name = Field(description="as a Site names it")
+    latency: Latency
+    memory_mib: MemoryMib | None = Field(default=None, description="what a replica claims there; absent: as anywhere")
+
+
 class Tensor(Strict):
     """One input or output, as the Open Inference Protocol names it; -1 in a shape: any size."""
 
@@ -75,9 +83,17 @@ class VariantFields(Strict):
     memory_mib: MemoryMib = Field(description="what a replica claims")
     cores: Cores = Field(default=1.0, description="what a replica claims")
     accuracy: Fraction | None = Field(default=None, description="measured on held-out data; absent: nobody measured it")
-    latency: Latency
+    latency: Latency = Field(description="on any hardware that has no profile")
+    # None, not empty: a version that was stored before there were profiles still is what its file says.
+    profiles: Annotated[tuple[HardwareProfile, ...], Field(min_length=1, max_length=64)] | None = None
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
+
+    @field_validator("profiles")
+    @classmethod
+    def _profiles_differ(cls, profiles: tuple[HardwareProfile, ...] | None) -> tuple[HardwareProfile, ...] | None:
+        distinct([form.hardware_class for form in profiles or ()], "hardware_class")
+        return profiles
 
     @model_validator(mode="after")
     def _format_fits(self) -> Self:

@@ -29,7 +29,9 @@ class SiteFields(Strict):
     kind: SiteKind
     jurisdiction: Jurisdiction = Field(description="where the site is by law; policies name it in residency")
     failure_domain: Name | None = Field(default=None, description="what fails together; default: the site's name")
-    hardware_class: Name = Field(default="any", description="a fact for policies' expressions")
+    hardware_class: Name = Field(
+        default="any", description="a fact for policies' expressions, and which profile of a variant holds here"
+    )
     price_usd_per_hour: NotNegative = Field(default=0.0, description="of one full core")
     quota: Quota | None = Field(default=None, description="required for a region; caps an edge site")
 

@@ -8,6 +8,7 @@ from orchestrator.model.ids import Digest, ServiceRef, SiteName, VersionRef, Zon
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import (
     DemandSpec,
+    HardwareProfile,
     NodeSpec,
     PolicySpec,
     ServiceSpec,
@@ -22,6 +23,7 @@ from orchestrator.model.stored import StoredObject
 from orchestrator.objects.expressions import Expressions, site_rules
 from orchestrator.objects.forms import Form, form_of
 from orchestrator.objects.model_forms import Demand, ModelService, ModelVersion, VariantFields
+from orchestrator.objects.model_forms import HardwareProfile as HardwareProfileForm
 from orchestrator.objects.place_forms import Quota, Site, Zone
 from orchestrator.objects.policy_form import PlacementPolicy, PlacementPolicyFields
 
@@ -105,6 +107,16 @@ def _variant_spec(form: VariantFields) -> VariantSpec:
         service_p50_ms=form.latency.p50_ms,
         service_p99_ms=form.latency.p99_ms,
         accuracy=form.accuracy,
+        profiles=tuple(_profile(profile) for profile in form.profiles or ()),
+    )
+
+
+def _profile(form: HardwareProfileForm) -> HardwareProfile:
+    return HardwareProfile(
+        hardware_class=form.hardware_class,
+        service_p50_ms=form.latency.p50_ms,
+        service_p99_ms=form.latency.p99_ms,
+        memory_bytes=None if form.memory_mib is None else form.memory_mib * MIB,
     )
 
 

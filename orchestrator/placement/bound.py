@@ -28,7 +28,7 @@ def lower_bound_usd_per_hour(
     ]
     offers: list[tuple[float, float]] = []  # price of a replica, its calls per second
     for site in open_sites:
-        variants = variants_for(service.version.variants, service.policy, site.kind)
+        variants = variants_for(service.version.variants_on(site.hardware_class), service.policy, site.kind)
         if not isinstance(variants, Objection):
             offers += [(replica_price(site, v), replica_rps(v, settings.target_utilisation)) for v in variants]
     if not offers or not filled.replicas:

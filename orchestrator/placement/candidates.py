@@ -100,7 +100,7 @@ def _look(service: ServiceSpec, site: SiteSpec, paths: Paths, ledger: Ledger, li
     """
     if found := limits.check_site(site):
         return found
-    variants = variants_for(service.version.variants, service.policy, site.kind)
+    variants = variants_for(service.version.variants_on(site.hardware_class), service.policy, site.kind)
     if isinstance(variants, Objection):
         return variants
     if found := Reachable().check(site):

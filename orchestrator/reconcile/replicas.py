@@ -126,11 +126,7 @@ def _diff_service(
         elif claim.phase is not ClaimPhase.DRAINING:
             live.append(claim)
     kept, surplus = _match(wants, live, judge)
-    changed += [
-        writer.move(claim, ClaimPhase.BOUND)
-        for claim in kept
-        if claim.phase is ClaimPhase.RESERVED and judge.serves(claim)
-    ]
+    changed += [now for claim in kept if (now := _kept_as(claim, wants, judge, writer)) != claim]
     started = [
         _start(want, sites, nodes, writer, ids)
         for want in wants
@@ -154,6 +150,17 @@ def _matches(want: Want, claim: Claim) -> bool:
         hold.version,
         hold.digest,
     )
+
+
+def _kept_as(claim: Claim, wants: Sequence[Want], judge: _Judge, writer: _Writer) -> Claim:
+    """What a claim that stays becomes: bound once it serves, and of the amount that is known by now to be needed.
+
+    Another amount is no other replica: what was measured of a hardware class holds for those that run there, too.
+    """
+    need = next(want.need for want in wants if _matches(want, claim))
+    now = claim if need == claim.need else replace(claim, need=need, epoch=writer.epoch)
+    bound = claim.phase is ClaimPhase.RESERVED and judge.serves(claim)
+    return writer.move(now, ClaimPhase.BOUND) if bound else now
 
 
 def _match(wants: Sequence[Want], live: Sequence[Claim], judge: _Judge) -> tuple[list[Claim], list[Claim]]:

@@ -1,12 +1,12 @@
 """What a decision wants, and what is kept although no decision wants it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.snapshot import Decision, Refusal, ServiceDecision
-from orchestrator.model.specs import ServiceSpec, VariantSpec
+from orchestrator.model.specs import ServiceSpec, SiteSpec, VariantSpec
 from orchestrator.reconcile.replicas import Want
 
 # Refusals that make a site worse, not forbidden: while nothing better exists, callers would rather be answered late.
@@ -15,8 +15,10 @@ BEARABLE = frozenset(
 )
 
 
-def wants(decision: Decision, services: Sequence[ServiceSpec], claims: Sequence[Claim]) -> list[Want]:
-    """Replicas wanted per service and site.
+def wants(
+    decision: Decision, services: Sequence[ServiceSpec], claims: Sequence[Claim], sites: Mapping[SiteName, SiteSpec]
+) -> list[Want]:
+    """Replicas wanted per service and site, each with what it needs on that site's hardware.
 
     A service for which no site is good enough keeps what runs where the site is only slow or silent; it never keeps
     what a hard rule (residency, a requirement, accuracy) forbids. One that is decided but not in `services` cannot be
@@ -29,11 +31,17 @@ def wants(decision: Decision, services: Sequence[ServiceSpec], claims: Sequence[
         variants = {v.variant: v for v in spec.version.variants} if spec and spec.version.ref == decided.version else {}
         if decided.chosen and all(chosen.variant in variants for chosen in decided.chosen):
             wanted += [
-                _want(decided, chosen.site, variants[chosen.variant], chosen.replicas) for chosen in decided.chosen
+                _want(decided, chosen.site, _on(sites, chosen.site, variants[chosen.variant]), chosen.replicas)
+                for chosen in decided.chosen
             ]
         else:
             wanted += _kept(decided, claims, judged=spec is not None and not decided.chosen)
     return wanted
+
+
+def _on(sites: Mapping[SiteName, SiteSpec], site: SiteName, variant: VariantSpec) -> VariantSpec:
+    """A site that was deleted since has no hardware any more."""
+    return variant.on(sites[site].hardware_class) if site in sites else variant
 
 
 def _want(decided: ServiceDecision, site: SiteName, variant: VariantSpec, count: int) -> Want:
@@ -51,7 +59,9 @@ def _kept(decided: ServiceDecision, claims: Sequence[Claim], *, judged: bool) ->
             continue
         key = (claim.site, hold.digest)
         count = kept[key].count + 1 if key in kept else 1
-        kept[key] = Want(hold.service, hold.version, hold.variant, hold.digest, claim.need, claim.site, count)
+        # The least of two amounts: what only stays must not ask for more than there may be.
+        need = min((kept[key].need, claim.need) if key in kept else (claim.need,), key=lambda need: need.memory_bytes)
+        kept[key] = Want(hold.service, hold.version, hold.variant, hold.digest, need, claim.site, count)
     return list(kept.values())
 
 

@@ -76,9 +76,28 @@ def test_equal_specs_are_equal_whatever_was_written() -> None:
     assert spec_of(short)["failure_domain"] == "thing"
 
 
+def test_a_version_without_profiles_is_stored_as_before_there_were_any() -> None:
+    (variant_spec,) = spec_of(validate(document("ModelVersion")))["variants"]  # type: ignore[misc, union-attr]
+    assert "profiles" not in variant_spec
+
+
 @pytest.mark.parametrize(
     ("kind", "field", "value", "at", "remedy"),
     [
+        (
+            "ModelVersion",
+            "spec.variants.0.profiles",
+            [{"hardware_class": "pi", "latency": {"p50_ms": 1, "p99_ms": 2}}] * 2,
+            "spec.variants.0.profiles.1.hardware_class",
+            "give it once",
+        ),
+        (
+            "ModelVersion",
+            "spec.variants.0.profiles",
+            [{"hardware_class": "pi", "latency": {"p50_ms": 2, "p99_ms": 1}}],
+            "spec.variants.0.profiles.0.latency.p99_ms",
+            "at least p50_ms",
+        ),
         ("PlacementPolicy", "spec.latency.p99", 40, "spec.latency.p99", "did you mean p99_ms?"),
         ("PlacementPolicy", "spec.latencies", {}, "spec.latencies", "did you mean latency?"),
         ("PlacementPolicy", "spec.replicas.survive_site_losses", 1, "spec.replicas.survive_site_losses", "min, max"),

@@ -155,3 +155,16 @@ def test_an_object_of_another_kind_or_of_another_release_is_refused() -> None:
     broken = stored(document("Zone"))
     with pytest.raises(InvalidRequest, match=r"spec\.planet"):
         zone_spec(StoredObject(broken.key, "u", 1, 1, broken.owner, {}, {"planet": "mars"}, {}, 0.0))
+
+
+def test_what_was_measured_on_some_hardware_arrives_and_the_rest_is_as_anywhere() -> None:
+    profiles: list[Json] = [
+        {"hardware_class": "pi", "latency": {"p50_ms": 9, "p99_ms": 20}},
+        {"hardware_class": "jetson", "latency": {"p50_ms": 1, "p99_ms": 2}, "memory_mib": 64},
+    ]
+    spec: dict[str, Json] = {"model": "digits", "variants": [variant(profiles=profiles)]}
+    (built,) = version_spec(stored(document("ModelVersion", spec))).variants
+    for hardware_class, figures in (("any", (0.02, 0.1, 16)), ("pi", (9, 20, 16)), ("jetson", (1, 2, 64))):
+        there = built.on(hardware_class)
+        assert (there.service_p50_ms, there.service_p99_ms, there.need.memory_bytes // MIB) == figures
+        assert (there.need.compute_millis, there.digest) == (built.need.compute_millis, built.digest)

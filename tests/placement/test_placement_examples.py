@@ -9,10 +9,11 @@ from orchestrator.model.ids import FrontName, JobRef, ReplicaId, SiteName, ZoneN
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Refusal
-from orchestrator.model.specs import Variant, ZoneSpec
+from orchestrator.model.specs import HardwareProfile, Variant, ZoneSpec
 from orchestrator.placement import place
 from orchestrator.placement.paths import compose
 from tests.placement.worlds import (
+    FP32,
     FRONTS,
     MIB,
     POLICY,
@@ -35,6 +36,7 @@ from tests.placement.worlds import (
 )
 
 A, B, C = edge("edge-a"), edge("edge-b"), edge("edge-c")
+NO_LIMIT = replace(POLICY, latency_p99_ms=None)
 SERVICE_P99_MS = 4.454  # 1 ms * (1 + ln(100) * 0.6 / (2 * 0.4))
 
 
@@ -367,3 +369,56 @@ def test_the_bound_is_met_where_the_cheapest_site_is_taken_and_missed_where_late
     missed = place(snapshot([cheap, cloud()], legs, [service()]), SETTINGS, 0)
     assert (missed.usd_per_hour, missed.lower_bound_usd_per_hour) == pytest.approx((0.1, 0.02))
     assert missed.bound == "cheapest-site relaxation"
+
+
+def test_a_site_is_judged_by_what_was_measured_on_its_hardware() -> None:
+    """1 ms anywhere, 20 ms on a pi: 30 calls/s fit on one replica there, and it answers in 89 ms."""
+    profiled = replace(FP32, profiles=(HardwareProfile("pi", 20.0, 25.0, None),))
+    wanted = service(replace(POLICY, latency_p99_ms=50.0), [profiled], rate_rps=60)
+    legs = [relay_leg("edge-a", 5), relay_leg("edge-b", 20)]
+    decided = decide([edge("edge-a", hardware_class="pi"), B], legs, wanted)
+    assert counts(decided) == {"edge-b": 1}
+    refused = refusal(decided, "edge-a")
+    assert refused.reason is Refusal.TOO_SLOW
+    assert refused.actual == pytest.approx(5 + 20 * SERVICE_P99_MS, abs=0.1)
+    on_pis = decide([edge("edge-a", hardware_class="pi")], legs, replace(wanted, policy=NO_LIMIT))
+    assert counts(on_pis) == {"edge-a": 2}
+    assert counts(decide([A, B], legs, wanted)) == {"edge-a": 1}  # no profile for their class
+
+
+def test_the_slowest_call_that_was_measured_on_the_hardware_counts_where_it_is_more_than_waiting() -> None:
+    profiled = replace(FP32, profiles=(HardwareProfile("pi", 1.0, 90.0, None),))
+    decided = decide([edge("edge-a", hardware_class="pi")], [relay_leg("edge-a", 5)], service(NO_LIMIT, [profiled]))
+    assert decided.chosen[0].cost_ms == pytest.approx(5 + 90)
+
+
+def test_a_replica_takes_the_memory_that_was_measured_on_the_hardware() -> None:
+    profiled = replace(FP32, profiles=(HardwareProfile("jetson", 1.0, 2.0, 600 * MIB),))
+    small = edge("edge-a", memory_mib=500, hardware_class="jetson")
+    refused = refusal(decide([small], [relay_leg("edge-a", 5)], service(variants=[profiled])), "edge-a")
+    assert (refused.reason, refused.actual, refused.limit) == (Refusal.MEMORY, 600, 500)
+    assert counts(decide([replace(small, hardware_class="any")], [relay_leg("edge-a", 5)], service())) == {"edge-a": 1}
+    roomy = edge("edge-a", memory_mib=1300, hardware_class="jetson")
+    wanted = service(replace(POLICY, replicas_min=3), [profiled])
+    assert counts(decide([roomy], [relay_leg("edge-a", 5)], wanted)) == {"edge-a": 2}
+
+
+def test_which_variant_is_smallest_depends_on_the_hardware() -> None:
+    """Where an accuracy is given, the least memory wins."""
+    policy = replace(POLICY, accuracy_min=0.9)
+    fp16 = variant(Variant.LITERT_FP16, memory_mib=40)
+    int8 = replace(variant(Variant.LITERT_INT8, memory_mib=32), profiles=(HardwareProfile("pi", 1.0, 2.0, 48 * MIB),))
+    for hardware_class, taken in (("any", Variant.LITERT_INT8), ("pi", Variant.LITERT_FP16)):
+        sites = [edge("edge-a", hardware_class=hardware_class)]
+        decided = decide(sites, [relay_leg("edge-a", 5)], service(policy, [fp16, int8]))
+        assert decided.chosen[0].variant is taken
+
+
+def test_the_bound_knows_what_hardware_takes() -> None:
+    """20 ms on the region's hardware: 30 calls/s a replica, so 100 calls/s need four at 0.1 USD/h, and cost no less."""
+    profiled = replace(FP32, profiles=(HardwareProfile("old", 20.0, 25.0, None),))
+    decided = place(
+        snapshot([cloud(hardware_class="old")], [cloud_leg(1)], [service(NO_LIMIT, [profiled])]), SETTINGS, 0
+    )
+    assert decided.usd_per_hour == pytest.approx(0.4)
+    assert 0.3 < decided.lower_bound_usd_per_hour <= 0.4 + 1e-9

@@ -155,6 +155,18 @@ def test_predecessor_stays_until_every_successor_is_ready() -> None:
     assert {c.site: c.phase for c in fleet.claims.values()}[EDGES[0]] is ClaimPhase.DRAINING
 
 
+@given(before=wanted_sets.filter(bool))
+def test_what_is_known_anew_of_the_hardware_changes_claims_and_restarts_nothing(before: list[Want]) -> None:
+    fleet = Fleet()
+    fleet.settle(before)
+    held = set(fleet.claims)
+    after = [replace(w, need=Resources(96 << 20, 250)) for w in before]
+    assert {claim.id for claim in fleet.step(after)} == held
+    assert fleet.step(after) == []
+    assert set(fleet.claims) == held
+    assert all(c.need == Resources(96 << 20, 250) and c.phase is ClaimPhase.BOUND for c in fleet.claims.values())
+
+
 def test_a_silent_node_keeps_its_replica_and_a_lost_one_does_not() -> None:
     fleet = Fleet()
     fleet.settle([want(EDGES[0], 1)])
