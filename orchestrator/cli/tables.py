@@ -65,6 +65,9 @@ def _leg(leg: "Mapping[str, Json]") -> str:
     rates = [leg.get(key) for key in ("up_bps", "down_bps")]
     known = "/".join(figure(rate / 1e6) for rate in rates if isinstance(rate, int | float))
     trip = f"p50 {figure(leg.get('rtt_p50_ms'))} p99 {figure(leg.get('rtt_p99_ms'), 'ms')}"
+    ends = [leg.get(key) for key in ("rtt_p99_low_ms", "rtt_p99_high_ms")]
+    if all(isinstance(end, int | float) for end in ends):
+        trip += f" ({figure(ends[0])}..{figure(ends[1])})"
     age = f"{figure(leg.get('age_s'), 's')} old"
     rate = f", {known} Mbit/s" if known else ""
     return f"{_word(leg.get('source'))} {ARROW} {_word(leg.get('target'))}  {trip}{rate}, {age}"

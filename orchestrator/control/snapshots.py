@@ -140,9 +140,10 @@ def _waiting(
 
 
 def _rates(world: World, observations: Observations, now_s: float) -> dict[tuple[ServiceRef, ZoneName], float]:
-    """Callers on a site's LAN are its zone's; on one without a Zone nobody declared any."""
+    """Callers on a site's LAN are its zone's, the first by name; on one without a Zone nobody declared any."""
     rates = observations.demand.by_zone_rps(now_s)
-    zones = {zone.site: zone.name for zone in (zone_spec(z) for z in world.of("Zone")) if zone.site is not None}
+    declared = sorted((zone_spec(z) for z in world.of("Zone")), key=lambda zone: zone.name, reverse=True)
+    zones = {zone.site: zone.name for zone in declared if zone.site is not None}
     for (service, site), rate_rps in observations.demand.by_site_rps(now_s).items():
         if (zone := zones.get(site)) is not None:
             rates[service, zone] = rates.get((service, zone), 0.0) + rate_rps

@@ -35,7 +35,7 @@ SITES = (
     SiteSpec(SiteName("harbour"), SiteKind.EDGE, "EU", "harbour", "any", 0.0, Resources(1 << 30, 4000)),
     SiteSpec(SiteName("local"), SiteKind.REGION, "EU", "local", "any", 0.1, Resources(1 << 32, 8000)),
 )
-FRONT_LEG = Leg("front/front-0", "site/harbour", 12.0, 18.5, 8e6, 20e6, 40, 0.4, "echo")
+FRONT_LEG = Leg("front/front-0", "site/harbour", 12.0, 18.5, 8e6, 20e6, 40, 0.4, "echo", 17.5, 17.0, 24.0)
 SNAPSHOT = Snapshot(SITES, (), (Path(ZoneName("plant"), SiteName("harbour"), PathKind.RELAY, (FRONT_LEG,)),), ())
 
 

@@ -262,7 +262,7 @@ def test_explain_shows_sites_legs_margins_and_remedies(skerry: Skerry, running: 
         "harbour edge 2 litert-int8 18.5 ms 10 local 42.5 ms",
         "harbour: preferred, 18.5 ms (kept: moving gains too little)",
         "plant 75% harbour 18.5 ms (15..25) relay: front/front-0 ──▶ site/harbour p50 12 p99 18.5 ms",
-        "18.5 ms, 8/20 Mbit/s, 0.4 s old",
+        "p99 18.5 ms (17..24), 8/20 Mbit/s, 0.4 s old",
         "local plant too-slow 61 ms 40 ms local: raise latency.p99_ms to 61",
         "plant 25% local too-slow 61 ms 40 ms",
     ):

@@ -6,9 +6,13 @@ from hypothesis import strategies as st
 
 from orchestrator.control.counting import CountedCalls
 from orchestrator.control.observations import Observations
+from orchestrator.control.snapshots import take_snapshot
+from orchestrator.control.world import World
 from orchestrator.model.ids import ServiceRef, SiteName, ZoneName
+from orchestrator.model.stored import Key, StoredObject
 from orchestrator.placement.forecast import WINDOW_S, WINDOWS, forecast_rps
 from protos.link.v1 import link_pb2
+from tests.objects.documents_by_kind import document, stored
 
 DIGITS = ServiceRef("default", "digits")
 CITY = (DIGITS, ZoneName("city"))
@@ -135,6 +139,26 @@ def test_a_rebooted_node_counts_from_nothing_and_a_total_that_falls_is_refused()
     told.total = 0
     told.node(60, 50)
     assert 45 < told.lan_rps < 60
+
+
+def test_what_a_lan_asks_for_is_the_demand_of_its_zone() -> None:
+    told = Told()
+    told.node(60, 50)
+    documents = [
+        document("Site", name="s1"),
+        *(document("Zone", {"site": "s1"}, name=name) for name in ("hall-2", "hall-1")),
+        document("ModelVersion", name="digits-1"),
+        document("PlacementPolicy", name="line"),
+        document("ModelService", name="digits"),
+    ]
+    objects: dict[str, dict[Key, StoredObject]] = {}
+    for one in map(stored, documents):
+        objects.setdefault(one.key.kind, {})[one.key] = one
+    world = World(objects, ())
+    taken = take_snapshot(world, told.seen, told.seen.observed(told.now_s), "local", told.now_s, told.now_s)
+    (service,) = taken.snapshot.services
+    rates = {demand.zone: demand.rate_rps for demand in service.demands}
+    assert rates == {"callers": 10, "hall-1": pytest.approx(told.lan_rps)}
 
 
 @pytest.mark.parametrize(
