@@ -177,6 +177,13 @@ def test_two_nodes_of_a_site_measure_one_leg_together() -> None:
     assert (leg.up_bps, leg.up_p10_bps) == (1e7, 1e7)
 
 
+def test_two_nodes_that_claim_every_sample_there_can_be_stop_nothing() -> None:
+    full = new_leg(10.0)
+    full.samples = full.round_trips.counts[0] = MOST_SAMPLES
+    (leg,) = seeing(node(full, name="n1"), node(full, name="n2")).legs(NOW_S)
+    assert (leg.samples, leg.rtt_p99_ms) == (MOST_SAMPLES, 10.0)
+
+
 @given(st.permutations([10.0, 20.0, 30.0]))
 def test_the_order_of_nodes_does_not_matter(order: list[float]) -> None:
     states = [node(new_leg(*[rtt_ms] * 5), name=f"n{rtt_ms:g}") for rtt_ms in order]

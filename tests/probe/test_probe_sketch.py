@@ -61,6 +61,18 @@ def test_bins_that_no_samples_make_are_refused_and_change_nothing(bins: Bins) ->
     assert sketch.bins() == RttSketch([7.0]).bins()
 
 
+def test_many_large_sketches_are_merged_as_far_as_the_bounds_can_be_reckoned() -> None:
+    full = Bins(RttSketch([10.0]).bins().keys, (MOST_SAMPLES,), 10.0, 10.0)
+    sketch = RttSketch()
+    sketch.take(full)
+    with pytest.raises(ValueError, match="together"):
+        sketch.take(RttSketch([10.0]).bins())
+    assert p99_bounds_ms(sketch) == (10.0, 10.0)
+    local = RttSketch()
+    local.add(10.0, 1e6)  # 0.99 to this power is 0
+    assert p99_bounds_ms(local)[1] >= 10.0
+
+
 @given(RTTS)
 def test_a_sketch_travels_unchanged(rtts_ms: list[float]) -> None:
     window = LegWindow("site/a", "front/b")

@@ -27,7 +27,7 @@ def _above(samples: int) -> tuple[int, int | None]:
     """How many samples may lie above the interval's low end, and above its high end (None: the worst is too low)."""
     chance = SHARE**samples  # that exactly `count` samples lie above the p99
     total, count, high = chance, 0, None
-    while total < 1 - MISSED:
+    while total < 1 - MISSED and count < samples:
         if total <= MISSED:
             high = count
         chance *= (samples - count) / (count + 1) * (1 - SHARE) / SHARE
