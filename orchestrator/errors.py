@@ -1,7 +1,7 @@
 """One tree of errors. Only `Unavailable` is worth a retry, in the adapter that met it.
 
 OrchestratorError
-├── InvalidRequest     the caller's input is wrong; names field, value and remedy
+├── InvalidRequest     the caller's input is wrong; names each bad field, its value and a remedy
 ├── NotFound           no such object
 │   └── NodeUnknown    the agent registers again
 ├── Conflict           the state has moved on: read it again
@@ -16,18 +16,36 @@ OrchestratorError
     └── EdgeUnreachable
 """
 
+from collections.abc import Iterable, Sequence
+
 
 class OrchestratorError(Exception):
     """Root. The message says what failed, on what, and what would fix it."""
 
 
 class InvalidRequest(OrchestratorError):
-    """A field of the caller's input cannot be accepted."""
+    """A field of the caller's input cannot be accepted. `more`: others beside it; the message has a line for each."""
 
-    def __init__(self, field: str, value: object, remedy: str) -> None:
+    def __init__(self, field: str, value: object, remedy: str, more: Sequence["InvalidRequest"] = ()) -> None:
         shown = repr(value)
-        self.field, self.value, self.remedy = field, value, remedy
-        super().__init__(f"{field}: {shown if len(shown) <= 200 else shown[:197] + '...'}: {remedy}")
+        self.field, self.value, self.remedy, self.more = field, value, remedy, tuple(more)
+        self.sentence = f"{field}: {shown if len(shown) <= 200 else shown[:197] + '...'}: {remedy}"
+        super().__init__("\n".join(one.sentence for one in self.problems))
+
+    @property
+    def problems(self) -> tuple["InvalidRequest", ...]:
+        """All that is wrong, this first: each has a field, a value, a remedy and a sentence of its own."""
+        return (self, *self.more)
+
+    def at(self, place: str) -> "InvalidRequest":
+        """The same, with where each field stands: `place` goes before its name."""
+        return together(InvalidRequest(place + one.field, one.value, one.remedy) for one in self.problems)
+
+
+def together(wrong: Iterable[InvalidRequest]) -> InvalidRequest:
+    """One error for all that several say. There must be one."""
+    first, *more = (problem for one in wrong for problem in one.problems)
+    return InvalidRequest(first.field, first.value, first.remedy, more)
 
 
 class NotFound(OrchestratorError):

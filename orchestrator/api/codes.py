@@ -45,9 +45,13 @@ def code_of(error: OrchestratorError) -> grpc.StatusCode:
 
 
 def shortened(text: str) -> str:
-    """`text` as a status message can carry it."""
+    """`text` as a status message can carry it; of several lines whole ones, and how many more there are."""
     raw = text.encode("utf-8", "replace")
-    return raw.decode() if len(raw) <= MAX_MESSAGE_BYTES else raw[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore") + "..."
+    if len(raw) <= MAX_MESSAGE_BYTES:
+        return raw.decode()
+    cut = raw[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
+    whole, newline, _ = cut.rpartition("\n")
+    return f"{whole}\nand {text.count(newline) - whole.count(newline)} more" if newline else f"{cut}..."
 
 
 @asynccontextmanager

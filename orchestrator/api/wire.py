@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from orchestrator.api.seams import Applied, Explanation, Progress, PushedModel, Status
-from orchestrator.errors import InvalidRequest
+from orchestrator.errors import InvalidRequest, together
 from orchestrator.model.stored import Change, Json, Key, Owner, StoredObject
 from orchestrator.objects import KINDS, document_of
 from protos.control.v1 import control_pb2 as pb
@@ -92,7 +92,16 @@ def documents_from(texts: Sequence[str]) -> list[dict[str, Json]]:
         raise InvalidRequest("documents_json", [], "give at least one object")
     if len(texts) > MAX_DOCUMENTS:
         raise InvalidRequest("documents_json", len(texts), f"apply at most {MAX_DOCUMENTS} objects in one call")
-    return [document_from(f"documents_json[{at}]", text) for at, text in enumerate(texts)]
+    documents: list[dict[str, Json]] = []
+    wrong: list[InvalidRequest] = []
+    for at, text in enumerate(texts):
+        try:
+            documents.append(document_from(f"documents_json[{at}]", text))
+        except InvalidRequest as err:
+            wrong.append(err)
+    if wrong:
+        raise together(wrong)
+    return documents
 
 
 def published(stored: StoredObject) -> bool:

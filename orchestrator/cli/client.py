@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 import grpc
 
-from orchestrator.cli.failures import CommandFailed, ListAgain, Missing, Unreachable
+from orchestrator.cli.failures import CommandFailed, ListAgain, Missing, SeveralFailed, Unreachable
 from orchestrator.settings import loopback
 from protos.control.v1 import control_pb2 as pb
 from protos.control.v1 import control_pb2_grpc
@@ -58,6 +58,8 @@ def failure_of(err: grpc.RpcError, address: str) -> CommandFailed:
             return CommandFailed(f"no answer from {address} in time", "see whether it is overloaded: `skerry status`")
         case grpc.StatusCode.UNIMPLEMENTED:
             return CommandFailed(f"what listens at {address} does not speak control/v1", "give its address: --control")
+        case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.FAILED_PRECONDITION if "\n" in details:
+            return SeveralFailed(details.split("\n"))
         case _:
             return CommandFailed(details, REMEDIES.get(code, ""))
 

@@ -1,5 +1,7 @@
 """How a verb fails: one sentence, one remedy, an exit code."""
 
+from collections.abc import Sequence
+
 FAILED = 1
 USAGE = 2
 TIMED_OUT = 3
@@ -14,6 +16,14 @@ class CommandFailed(Exception):
     def __init__(self, message: str, remedy: str = "") -> None:
         self.message, self.remedy = message, remedy
         super().__init__(f"{message}: {remedy}" if remedy else message)
+
+
+class SeveralFailed(CommandFailed):
+    """Several things are wrong, each a sentence with its remedy; nothing was changed."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
 
 
 class BadUsage(CommandFailed):

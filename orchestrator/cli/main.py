@@ -4,10 +4,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from orchestrator.cli.failures import FAILED, INTERRUPTED, CommandFailed
-from orchestrator.errors import OrchestratorError
+from orchestrator.cli.failures import FAILED, INTERRUPTED, CommandFailed, SeveralFailed
+from orchestrator.errors import InvalidRequest, OrchestratorError
 
 PROGRAM = "skerry"
+MOST_TOLD = 100  # problems; more are not read
 
 
 def version() -> str:
@@ -36,6 +37,19 @@ def _complain(message: str) -> None:
     print(f"{PROGRAM}: {message}", file=sys.stderr)
 
 
+def _told(err: CommandFailed | OrchestratorError) -> str:
+    """One line, or one for each of several problems. Whatever else holds a line break is put on one line."""
+    if isinstance(err, SeveralFailed):
+        problems = err.problems
+    else:
+        problems = tuple(one.sentence for one in err.problems) if isinstance(err, InvalidRequest) else (str(err),)
+    lines = [" ".join(one.split("\n")) for one in problems]
+    if len(lines) == 1:
+        return lines[0]
+    more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD else []
+    return "\n  ".join([f"{len(lines)} problems, nothing was changed:", *lines[:MOST_TOLD], *more])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 wrong usage, 3 a wait timed out, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -54,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CommandFailed, OrchestratorError) as err:
         if debug:
             raise
-        _complain(" ".join(str(err).split("\n")))
+        _complain(_told(err))
         return err.exit_code if isinstance(err, CommandFailed) else FAILED
     except ModuleNotFoundError as err:
         if debug:

@@ -1,15 +1,19 @@
 """Documents from files, folders and standard input. Bounded, and every complaint names the file."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.failures import CommandFailed
-from orchestrator.errors import InvalidRequest
+from orchestrator.cli.failures import CommandFailed, SeveralFailed
+from orchestrator.errors import InvalidRequest, together
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import Document
+    from orchestrator.objects import Written
 
+STANDARD_INPUT = "standard input"
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 MAX_BYTES = 1 << 20  # what the parser accepts of one file; checked before a file is read into memory
 MAX_FILES = 2_000
@@ -45,12 +49,12 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def texts_from(where: str) -> list[tuple[str, str]]:
-    """(name, text) of each file of FILE, DIR or "-"."""
+def _sources(where: str) -> list[tuple[str, Callable[[], str]]]:
+    """Name and text of each file of FILE, DIR or "-"; a text is read when it is called for."""
     if where == "-":
-        return [("standard input", _text_of(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input"))]
+        return [(STANDARD_INPUT, lambda: _text_of(sys.stdin.buffer.read(MAX_BYTES + 1), STANDARD_INPUT))]
     path = Path(where)
-    return [(str(one), _read(one)) for one in (_files(path) if path.is_dir() else [path])]
+    return [(str(one), partial(_read, one)) for one in (_files(path) if path.is_dir() else [path])]
 
 
 def _unlisted(document: "Document") -> "list[Document]":
@@ -62,30 +66,52 @@ def _unlisted(document: "Document") -> "list[Document]":
 
 
 def documents_from(where: str, check: bool = False) -> "list[Document]":
-    """All documents of FILE, DIR or "-". Raises CommandFailed or InvalidRequest, naming file and line.
+    """All documents of FILE, DIR or "-". Raises CommandFailed or InvalidRequest for all that is wrong in any of them.
 
-    `check`: as the control plane will check them, since only here is it known on which line a field stands.
+    Each problem names file and line. `check`: as the control plane will check them, since only here is it known on
+    which line a field stands.
     """
-    from orchestrator.objects import parse_documents
-
     found: list[Document] = []
-    for source, text in texts_from(where):
-        for index, parsed in enumerate(parse_documents(text, source)):
-            documents = _unlisted(parsed)
-            if check:
-                _check(documents, source, text, index)
-            found += documents
+    failures: list[CommandFailed | InvalidRequest] = []
+    for source, read in _sources(where):
+        try:
+            found += _documents_in(read(), source, check)
+        except (CommandFailed, InvalidRequest) as err:
+            failures.append(err)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise SeveralFailed([line for err in failures for line in str(err).split("\n")])
     if not found:
         raise CommandFailed(f"{where}: holds no object", "write one: apiVersion, kind, metadata, spec")
     return found
 
 
-def _check(documents: "list[Document]", source: str, text: str, index: int) -> None:
-    from orchestrator.objects import line_of, validate
+def _documents_in(text: str, source: str, check: bool) -> "list[Document]":
+    from orchestrator.objects import written_documents
 
+    found: list[Document] = []
+    wrong: list[InvalidRequest] = []
+    for written in written_documents(text, source):
+        documents = _unlisted(written.document)
+        if check:
+            wrong += _wrong_in(written, documents, source)
+        found += documents
+    if wrong:
+        raise together(wrong)
+    return found
+
+
+def _wrong_in(written: "Written", documents: "list[Document]", source: str) -> list[InvalidRequest]:
+    """What the control plane would refuse, in the order of lines."""
+    from orchestrator.objects import validate
+
+    placed: list[tuple[int, InvalidRequest]] = []
     for at, document in enumerate(documents):
         try:
             validate(document)
         except InvalidRequest as err:
-            line = line_of(text, index, err.field if len(documents) == 1 else f"items.{at}.{err.field}")
-            raise InvalidRequest(f"{source}:{line or 1}: {err.field}", err.value, err.remedy) from err
+            above = "" if document is written.document else f"items.{at}."
+            placed += [(written.line_of(above + one.field), one) for one in err.problems]
+    placed.sort(key=lambda pair: pair[0])
+    return [InvalidRequest(f"{source}:{line}: {one.field}", one.value, one.remedy) for line, one in placed]

@@ -27,7 +27,7 @@ from orchestrator.errors import Conflict, InvalidRequest, NotFound
 from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.snapshot import PlacementSettings, Snapshot
 from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, StoredObject
-from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate
+from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate_all
 from orchestrator.placement import place
 from workers.artifacts.library import ArtifactLibrary
 
@@ -55,9 +55,9 @@ class Plane:
 
     async def apply(self, documents: Sequence[dict[str, Json]], owner: Owner, dry_run: bool) -> list[Applied]:
         """All documents in one transaction. A dry run checks all but races with other writers."""
-        forms = [validate(document) for document in documents]
+        forms = validate_all(documents)
         world = await asyncio.to_thread(read_world, self.store)
-        puts = [_put_of(form, owner, world) for form in forms]
+        puts = _puts_of(forms, owner, world)
         before = {put.key: world.objects.get(put.key.kind, {}).get(put.key) for put in puts}
         if dry_run:
             written = [_as_written(put, before[put.key]) for put in puts]
@@ -227,12 +227,19 @@ async def _receive(path: Path, model: PushedModel, data: AsyncIterator[bytes]) -
         raise InvalidRequest("digest", model.digest, remedy)
 
 
-def _put_of(form: Form, owner: Owner, world: World) -> Put:
-    key, spec = key_of(form), spec_of(form)
-    existing = world.objects.get(key.kind, {}).get(key)
-    if existing is not None and KINDS[key.kind].immutable and dict(existing.spec) != dict(spec):
-        raise Conflict(f"{key} is immutable and exists with another spec: give it another name, or delete it first")
-    return Put(key, owner, revision_of(form), spec=spec, labels=labels_of(form))
+def _puts_of(forms: Sequence[Form], owner: Owner, world: World) -> list[Put]:
+    """Raises Conflict, with a line for each object that cannot be changed."""
+    puts = [Put(key_of(form), owner, revision_of(form), spec=spec_of(form), labels=labels_of(form)) for form in forms]
+    conflicts = [
+        f"{put.key} is immutable and exists with another spec: give it another name, or delete it first"
+        for put in puts
+        if KINDS[put.key.kind].immutable
+        and (existing := world.objects.get(put.key.kind, {}).get(put.key))
+        and dict(existing.spec) != dict(put.spec or {})
+    ]
+    if conflicts:
+        raise Conflict("\n".join(conflicts))
+    return puts
 
 
 def _as_written(put: Put, existing: StoredObject | None) -> StoredObject:

@@ -7,13 +7,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.objects.documents import line_of, parse_documents
-    from orchestrator.objects.forms import Form, document_of, form_of, key_of, labels_of, revision_of, spec_of, validate
+    from orchestrator.objects.documents import Written, parse_documents, written_documents
+    from orchestrator.objects.forms import (
+        Form,
+        document_of,
+        form_of,
+        key_of,
+        labels_of,
+        revision_of,
+        spec_of,
+        validate,
+        validate_all,
+    )
     from orchestrator.objects.kinds import API_VERSION, DEFAULT_NAMESPACE, KINDS, Kind, kind_named
 
 _HOME = {
-    "documents": ("parse_documents", "line_of"),
-    "forms": ("Form", "validate", "form_of", "key_of", "labels_of", "spec_of", "revision_of", "document_of"),
+    "documents": ("parse_documents", "written_documents", "Written"),
+    "forms": (
+        "Form",
+        "validate",
+        "validate_all",
+        "form_of",
+        "key_of",
+        "labels_of",
+        "spec_of",
+        "revision_of",
+        "document_of",
+    ),
     "kinds": ("API_VERSION", "DEFAULT_NAMESPACE", "KINDS", "Kind", "kind_named"),
 }
 __all__ = [
@@ -22,16 +42,18 @@ __all__ = [
     "KINDS",
     "Form",
     "Kind",
+    "Written",
     "document_of",
     "form_of",
     "key_of",
     "kind_named",
     "labels_of",
-    "line_of",
     "parse_documents",
     "revision_of",
     "spec_of",
     "validate",
+    "validate_all",
+    "written_documents",
 ]
 
 

@@ -130,29 +130,35 @@ class _Reader:
         return InvalidRequest(f"{where}: {path}" if path else where, value, remedy)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A document and where its fields stand, for messages about what a later check refuses."""
+
+    document: dict[str, Json]
+    lines: Lines
+
+    def line_of(self, field: str) -> int:
+        """The line of a field, or of its nearest parent that is there."""
+        while field and field not in self.lines:
+            field = field.rpartition(".")[0]
+        return self.lines[field]
+
+
 def parse_documents(text: str, source: str) -> list[dict[str, Json]]:
     """The documents of a YAML or JSON file, empty ones left out. Raises InvalidRequest naming file, line and field."""
-    documents: list[dict[str, Json]] = []
+    return [one.document for one in written_documents(text, source)]
+
+
+def written_documents(text: str, source: str) -> list[Written]:
+    """As `parse_documents`, with the lines."""
+    documents: list[Written] = []
     for value, lines in _read(text, source):
         if value is None:
             continue
         if not isinstance(value, dict):
             raise InvalidRequest(f"{source}:{lines['']}", value, "write an object: apiVersion, kind, metadata, spec")
-        documents.append(value)
+        documents.append(Written(value, lines))
     return documents
-
-
-def line_of(text: str, index: int, field: str) -> int | None:
-    """The line on which a field of the `index`-th document stands, or its nearest parent's.
-
-    For messages on documents that `parse_documents` accepted and a later check refused.
-    """
-    found = [lines for value, lines in _read(text, "") if value is not None]
-    if not 0 <= index < len(found):
-        return None
-    while field and field not in found[index]:
-        field = field.rpartition(".")[0]
-    return found[index].get(field)
 
 
 def _read(text: str, source: str) -> list[tuple[Json, Lines]]:

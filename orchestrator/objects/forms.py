@@ -1,7 +1,7 @@
 """Plain documents <-> checked forms <-> stored objects."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TypeAlias, get_args
@@ -9,7 +9,7 @@ from typing import TypeAlias, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.errors import InvalidRequest
+from orchestrator.errors import InvalidRequest, together
 from orchestrator.model.stored import Json, JsonObject, Key, StoredObject
 from orchestrator.objects.fields import NamespacedMetadata
 from orchestrator.objects.kinds import API_VERSION, KINDS
@@ -37,20 +37,48 @@ _PATTERN_RULES = {
 
 
 def validate(document: Mapping[str, Json]) -> Form:
-    """A document as an object of its kind. Raises InvalidRequest with the field's path, such as spec.latency.p99_ms."""
-    kind = document.get("kind")
+    """A document as an object of its kind. Raises InvalidRequest with the path of each bad field (spec.latency.p99_ms).
+
+    What is wrong between fields is seen once each of them is right by itself.
+    """
+    kind, version = document.get("kind"), document.get("apiVersion")
+    wrong = (
+        [] if version == API_VERSION else [InvalidRequest("apiVersion", version, f"write apiVersion: {API_VERSION}")]
+    )
     if not isinstance(kind, str) or kind not in FORMS:
-        raise InvalidRequest("kind", kind, _one_of(str(kind), list(FORMS)))
-    if document.get("apiVersion") != API_VERSION:
-        raise InvalidRequest("apiVersion", document.get("apiVersion"), f"write apiVersion: {API_VERSION}")
-    form = FORMS[kind]
+        raise together([InvalidRequest("kind", kind, _one_of(str(kind), list(FORMS))), *wrong])
     try:
         # Through JSON: only there does strict mode take a list for a tuple and a word for an enum.
-        return form.model_validate_json(json.dumps(document, allow_nan=False))
+        checked = FORMS[kind].model_validate_json(json.dumps({**document, "apiVersion": API_VERSION}, allow_nan=False))
     except ValidationError as err:
-        raise _as_invalid_request(form, err) from err
+        raise together([*wrong, *_problems(FORMS[kind], err)]) from err
     except (TypeError, ValueError, RecursionError) as err:
-        raise InvalidRequest(kind, str(err), "use text, finite numbers, lists and maps only") from err
+        raise InvalidRequest(kind, str(err), "use text, finite numbers, lists and maps only", wrong) from err
+    if wrong:
+        raise together(wrong)
+    return checked
+
+
+def validate_all(documents: Sequence[Mapping[str, Json]]) -> list[Form]:
+    """Several documents. Raises InvalidRequest with all that is wrong in any, each field behind its document's name."""
+    forms: list[Form] = []
+    wrong: list[InvalidRequest] = []
+    for number, document in enumerate(documents, start=1):
+        try:
+            forms.append(validate(document))
+        except InvalidRequest as err:
+            wrong.append(err.at(_place(number, document)) if len(documents) > 1 else err)
+    if wrong:
+        raise together(wrong)
+    return forms
+
+
+def _place(number: int, document: Mapping[str, Json]) -> str:
+    """Which one, for a reader who sees neither file nor line."""
+    kind, metadata = document.get("kind"), document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    called = " ".join(one for one in (kind, name) if isinstance(one, str))[:100]
+    return f"document {number}{f' ({called})' if called else ''}: "
 
 
 def form_of(stored: StoredObject) -> Form:
@@ -106,20 +134,40 @@ def document_of(stored: StoredObject) -> dict[str, Json]:
     }
 
 
-def _as_invalid_request(form: type[BaseModel], err: ValidationError) -> InvalidRequest:
-    """The first error; an unknown field first of all, since a misspelt one is also a missing one."""
+def _problems(form: type[BaseModel], err: ValidationError) -> list[InvalidRequest]:
+    """Each error once; unknown fields first of all."""
     errors = sorted(err.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
-    first = errors[0]
-    context = first.get("ctx", {})
-    parts = [str(part) for part in first["loc"] if part != "[key]"]
-    if first["type"] == "extra_forbidden":
-        return InvalidRequest(".".join(parts), first["input"], _unknown(form, parts))
-    if first["type"] == "skerry":
+    unknown = [_parts(error) for error in errors if error["type"] == "extra_forbidden"]
+    misspelt = [[*parts[:-1], *_close(parts[-1], _known(form, parts))] for parts in unknown]
+    return [_problem(form, error) for error in errors if not _follows(error, errors, misspelt)]
+
+
+def _follows(error: ErrorDetails, errors: list[ErrorDetails], misspelt: list[list[str]]) -> bool:
+    """Whether it goes away with another: a misspelt field is also missing, a list without its bad items too short."""
+    if error["type"] == "missing":
+        return _parts(error) in misspelt
+    depth = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors
+    )
+
+
+def _parts(error: ErrorDetails) -> list[str]:
+    return [str(part) for part in error["loc"] if part != "[key]"]
+
+
+def _problem(form: type[BaseModel], error: ErrorDetails) -> InvalidRequest:
+    context, parts = error.get("ctx", {}), _parts(error)
+    if error["type"] == "extra_forbidden":
+        return InvalidRequest(
+            ".".join(parts), error["input"], f"unknown field; {_one_of(parts[-1], _known(form, parts))}"
+        )
+    if error["type"] == "skerry":
         field = ".".join([*parts, context["field"]] if context["field"] else parts)
         return InvalidRequest(field, context["value"], context["remedy"])
-    if first["type"] == "missing":
+    if error["type"] == "missing":
         return InvalidRequest(".".join(parts), None, "give this field: it is required")
-    return InvalidRequest(".".join(parts), first["input"], _remedy(first))
+    return InvalidRequest(".".join(parts), error["input"], _remedy(error))
 
 
 def _remedy(error: ErrorDetails) -> str:
@@ -131,14 +179,14 @@ def _remedy(error: ErrorDetails) -> str:
     return error["msg"][0].lower() + error["msg"][1:]
 
 
-def _unknown(form: type[BaseModel], parts: list[str]) -> str:
+def _known(form: type[BaseModel], parts: list[str]) -> list[str]:
+    """The fields that are accepted where the last part of a path stands."""
     model: type[BaseModel] | None = form
     for part in parts[:-1]:
         if model is not None and not part.isdigit():
             field = model.model_fields.get(part)
             model = next(_models_in(field.annotation), None) if field else None
-    known = list(model.model_fields) if model else []
-    return "unknown field; " + _one_of(parts[-1], [name for name in known if name not in _READ_ONLY])
+    return [name for name in model.model_fields if name not in _READ_ONLY] if model else []
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
@@ -148,7 +196,12 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
         yield from _models_in(argument)
 
 
+def _close(word: str, known: list[str]) -> list[str]:
+    """What was meant, if that can be guessed."""
+    return get_close_matches(word, known, n=1, cutoff=0.6)
+
+
 def _one_of(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    close = _close(word, known)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"{meant}accepted here: {', '.join(known)}"

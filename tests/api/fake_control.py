@@ -28,7 +28,7 @@ from orchestrator.model.snapshot import (
 )
 from orchestrator.model.specs import SiteKind, SiteSpec, Variant
 from orchestrator.model.stored import Change, ChangeType, Json, JsonObject, Key, Owner, StoredObject
-from orchestrator.objects import key_of, labels_of, revision_of, spec_of, validate
+from orchestrator.objects import key_of, labels_of, revision_of, spec_of, validate_all
 
 CREATED_WALL_S = 1_700_000_000.0
 SITES = (
@@ -97,7 +97,7 @@ class FakeControl:
     async def apply(self, documents: Sequence[dict[str, Json]], owner: Owner, dry_run: bool) -> list[Applied]:
         self.before("apply")
         results = []
-        for form in [validate(document) for document in documents]:
+        for form in validate_all(documents):
             key, spec, labels = key_of(form), spec_of(form), labels_of(form)
             old = self.objects.get(key)
             self._check_write(old, owner, revision_of(form), key)

@@ -60,6 +60,17 @@ def test_a_message_fits_into_headers_whatever_it_holds() -> None:
     shortened("\ud800 lone")  # would not encode
 
 
+@given(st.lists(st.text(st.characters(exclude_characters="\n"), min_size=1, max_size=90), min_size=1, max_size=60))
+def test_of_several_lines_whole_ones_arrive_with_the_number_of_the_rest(lines: list[str]) -> None:
+    text = "\n".join(one.encode("utf-8", "replace").decode() for one in lines)
+    found = shortened(text).split("\n")
+    assert len("\n".join(found).encode()) <= MAX_MESSAGE_BYTES + len("\nand 60 more")
+    if shortened(text) != text:
+        *whole, rest = found
+        assert whole == text.split("\n")[: len(whole)]
+        assert rest == f"and {len(lines) - len(whole)} more"
+
+
 DEEP = "[" * 100_000
 HOSTILE = {
     "no JSON": "{",
@@ -122,6 +133,12 @@ def _texts(value: object) -> list[str]:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidRequest):  # any other error is a bug
         assert isinstance(document_from("d", text), dict)
+
+
+def test_every_hostile_document_of_a_call_is_told() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        documents_from(["[]", "{}", "{"])
+    assert [one.field for one in caught.value.problems] == ["documents_json[0]", "documents_json[2]"]
 
 
 def test_documents_kinds_owners_and_scopes_are_bounded() -> None:

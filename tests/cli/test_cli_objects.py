@@ -10,6 +10,7 @@ import yaml
 
 from orchestrator.cli.client import ControlClient
 from orchestrator.cli.following import follow
+from orchestrator.errors import InvalidRequest
 from orchestrator.model.stored import Key, Owner
 from tests.api.fake_control import RunningControl
 from tests.cli.conftest import Skerry
@@ -133,6 +134,43 @@ def test_the_second_of_two_documents_is_named_by_its_line(skerry: Skerry, runnin
     ran = skerry("apply", "-f", "-", stdin=f"{ZONE}---\n{SITE.replace('edge', 'moon')}".encode())
     assert "standard input:9: spec.kind: 'moon'" in ran.err
     assert running.control.objects == {}
+
+
+def test_all_that_is_wrong_in_a_folder_is_told_at_once(skerry: Skerry, running: RunningControl, folder: Path) -> None:
+    bad = folder / "bad.yaml"
+    bad.write_text(f"{SITE.replace('edge', 'moon').replace('EU', 'E U')}---\n{ZONE.replace('region', 'regoin')}")
+    (folder / "broken.yaml").write_text("a: [1\n")
+    (folder / "old.yaml").write_bytes("kind: Zürich".encode("latin-1"))
+    ran = skerry("apply", "-f", str(folder))
+    assert (ran.code, ran.out, running.control.objects) == (1, "", {})
+    head, *told = ran.err.splitlines()
+    assert head == "skerry: 5 problems, nothing was changed:"
+    assert [line.split(": ")[:2] for line in told] == [
+        [f"  {bad}:4", "spec.kind"],
+        [f"  {bad}:4", "spec.jurisdiction"],
+        [f"  {bad}:9", "spec.regoin"],
+        [f"  {folder / 'broken.yaml'}:2", "\"did not find expected ',' or ']'\""],
+        [f"  {folder / 'old.yaml'}", "byte 7 is no UTF-8 text"],
+    ]
+    again = skerry("apply", "-f", str(bad))
+    assert again.err.splitlines()[1:] == told[:3]
+
+
+def test_a_list_names_the_lines_of_its_items(skerry: Skerry, running: RunningControl) -> None:
+    items = "".join(f"- {one}".replace("\n", "\n  ").rstrip() + "\n" for one in (ZONE, SITE.replace("edge", "moon")))
+    ran = skerry("apply", "-f", "-", stdin=f"kind: List\nitems:\n{items}".encode())
+    assert ran.err.startswith("skerry: standard input:10: spec.kind: 'moon'"), ran.err
+
+
+def test_what_the_control_plane_finds_wrong_is_told_line_by_line(skerry: Skerry, running: RunningControl) -> None:
+    """Another release may refuse what this one accepts."""
+
+    def refuse(call: str) -> None:
+        raise InvalidRequest("spec.a", 1, "no", [InvalidRequest("spec.b", 2, "no")])
+
+    running.control.before = refuse
+    ran = skerry("apply", "-f", "-", stdin=ZONE.encode())
+    assert ran.err == "skerry: 2 problems, nothing was changed:\n  spec.a: 1: no\n  spec.b: 2: no\n"
 
 
 def test_an_object_of_another_owner_is_refused(skerry: Skerry, running: RunningControl) -> None:

@@ -206,11 +206,25 @@ async def test_a_dry_run_writes_nothing(running: Running) -> None:
 
 async def test_one_bad_document_refuses_all(running: Running) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await running.apply(PLACES + "---" + (POLICY % 40).replace("p99_ms", "p99"))
+        await running.apply(PLACES + "---" + (POLICY % 40).replace("p99_ms", "p99") + "---" + version("d_1"))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "spec.latency.p99" in str(refused.value.details())
+    first, second = str(refused.value.details()).split("\n")
+    assert first.startswith("document 5 (PlacementPolicy near): spec.latency.p99: ")
+    assert second.startswith("document 6 (ModelVersion d_1): metadata.name: ")
     with pytest.raises(grpc.aio.AioRpcError):
         await running.status_of("Site", "local", "")
+
+
+async def test_every_object_that_cannot_be_changed_is_named(running: Running) -> None:
+    both = version("digits-1") + "---" + version("digits-2")
+    await running.apply(both)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await running.apply(both.replace("cores: 0.25", "cores: 0.5"))
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert [line.split()[1] for line in str(refused.value.details()).split("\n")] == [
+        "default/digits-1",
+        "default/digits-2",
+    ]
 
 
 async def test_a_deleted_policy_stops_nothing(running: Running, front: FrontInHand) -> None:

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import InvalidRequest
-from orchestrator.objects.documents import MAX_BYTES, MAX_DEPTH, MAX_VALUES, line_of, parse_documents
+from orchestrator.objects.documents import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_documents, written_documents
 
 
 def test_documents_are_read_in_order_and_empty_ones_left_out() -> None:
@@ -66,11 +66,12 @@ def test_size_depth_and_aliases_are_bounded() -> None:
 
 def test_the_line_of_a_field_that_a_later_check_refuses() -> None:
     text = "a: 1\n---\nspec:\n  demand:\n    - zone: x\n      rate: 1\n    - {zone: y}\n"
-    assert line_of(text, 1, "spec.demand.0.rate") == 6
-    assert line_of(text, 1, "spec.demand.1.zone") == 7
-    assert line_of(text, 1, "spec.demand.1.missing.deeper") == 7
-    assert line_of(text, 1, "status") == 3
-    assert line_of(text, 2, "a") is None
+    first, second = written_documents(text, "f")
+    assert (first.document, first.line_of("a")) == ({"a": 1}, 1)
+    assert second.line_of("spec.demand.0.rate") == 6
+    assert second.line_of("spec.demand.1.zone") == 7
+    assert second.line_of("spec.demand.1.missing.deeper") == 7
+    assert second.line_of("status") == 3
 
 
 # Beyond that code point JSON escapes pairs, which YAML has not; longer keys YAML takes for no keys.

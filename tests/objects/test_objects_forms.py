@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.errors import InvalidRequest
 from orchestrator.model.stored import Json, Key
@@ -20,6 +22,7 @@ from orchestrator.objects import (
     revision_of,
     spec_of,
     validate,
+    validate_all,
 )
 from orchestrator.objects.forms import FORMS
 from orchestrator.objects.schema import schemas
@@ -31,6 +34,11 @@ ROOT = Path(__file__).parents[2]
 def _changed(kind: str, field: str, value: Json) -> dict[str, Json]:
     """The smallest document with one field set, parents made as needed."""
     changed = copy.deepcopy(document(kind))
+    _set(changed, field, value)
+    return changed
+
+
+def _set(changed: dict[str, Json], field: str, value: Json) -> None:
     at: object = changed
     *parents, last = field.split(".")
     for part in parents:
@@ -39,7 +47,6 @@ def _changed(kind: str, field: str, value: Json) -> dict[str, Json]:
         at[int(last)] = value
     else:
         at[last] = value  # type: ignore[index]
-    return changed
 
 
 def _refused(changed: dict[str, Json]) -> InvalidRequest:
@@ -154,6 +161,53 @@ def test_a_misspelt_required_field_is_reported_as_unknown_not_as_missing() -> No
     spec["recipes"] = spec.pop("recipe")
     refused = _refused(document("TrainingJob", spec))
     assert (refused.field, "did you mean recipe?" in refused.remedy) == ("spec.recipes", True)
+    assert refused.more == ()
+
+
+BAD_FIELDS: dict[str, Json] = {
+    "apiVersion": "v2",
+    "metadata.name": "Line_1",
+    "metadata.labels": {"a b": "c"},
+    "spec.latency.p99_ms": "fast",
+    "spec.residency.jurisdictions": ["E U"],
+    "spec.accuracy.min": 97,
+    "spec.replicas.maximum": 3,
+    "spec.required": ["site.planet == 'x'"],
+}
+
+
+@given(st.sets(st.sampled_from(sorted(BAD_FIELDS)), min_size=1))
+def test_all_that_is_wrong_is_told_at_once(fields: set[str]) -> None:
+    changed = copy.deepcopy(document("PlacementPolicy"))
+    for field in fields:
+        _set(changed, field, BAD_FIELDS[field])
+    refused = _refused(changed)
+    told = {one.field for one in refused.problems}
+    assert all(any(one.startswith(field) for one in told) for field in fields)
+    assert len(told) == len(fields)
+    assert str(refused).split("\n") == [one.sentence for one in refused.problems]
+    assert all(one.remedy for one in refused.problems)
+
+
+def test_an_unknown_kind_hides_no_wrong_version() -> None:
+    refused = _refused({"apiVersion": "v1", "kind": "Pod"})
+    assert [one.field for one in refused.problems] == ["kind", "apiVersion"]
+
+
+def test_of_several_documents_each_problem_says_whose_it_is() -> None:
+    documents = [document("Site", {"kind": "moon"}), document("Zone"), {"kind": "Pod"}]
+    with pytest.raises(InvalidRequest) as caught:
+        validate_all(documents)
+    assert [one.field for one in caught.value.problems] == [
+        "document 1 (Site thing): spec.kind",
+        "document 1 (Site thing): spec.jurisdiction",
+        "document 3 (Pod): kind",
+        "document 3 (Pod): apiVersion",
+    ]
+    with pytest.raises(InvalidRequest) as alone:
+        validate_all(documents[2:])
+    assert alone.value.field == "kind"
+    assert [key_of(form).kind for form in validate_all(documents[1:2])] == ["Zone"]
 
 
 def test_every_variant_and_source_is_accepted() -> None:
