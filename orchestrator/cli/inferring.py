@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_INPUT_BYTES = 64 << 20
+FIND_GATEWAY = (
+    "start one with `skerry up`, or give --gateway one that runs: `skerry status` lists those of fronts, "
+    "`skerry get nodes` those of agents on their LAN"
+)
 SHOWN_VALUES = 20  # of a flat output, in the text form
 
 
@@ -63,24 +67,47 @@ def infer(
             request = _request(stub, service, inputs or [], (("skerry-namespace", namespace),), timeout_s)
             answers = [_call(stub, request, (("skerry-namespace", namespace),), timeout_s) for _ in range(repeat)]
         except grpc.RpcError as err:
-            raise _failure(err, gateway, service) from err
+            raise _failure(err, gateway, service, timeout_s) from err
     print(_shown(answers, output))
 
 
-def _failure(err: "grpc.RpcError", gateway: str, service: str) -> CommandFailed:
+def _failure(err: "grpc.RpcError", gateway: str, service: str, timeout_s: float) -> CommandFailed:
+    """What failed, at which address, and what would fix it."""
     import grpc
 
     from orchestrator.cli.client import status_in
 
     code, details, _ = status_in(err)
-    if code is grpc.StatusCode.UNAVAILABLE and "connect" in details:
-        return Unreachable(f"gateway not reachable at {gateway}", "is `skerry up` running?")
-    remedies = {
-        grpc.StatusCode.NOT_FOUND: "`skerry get services -A` lists them",
-        grpc.StatusCode.UNAVAILABLE: f"see `skerry explain {service}`",
-        grpc.StatusCode.DEADLINE_EXCEEDED: "raise --timeout, or see `skerry status`",
-    }
-    return CommandFailed(f"{service}: {details}", remedies.get(code, ""))
+    match code:
+        case grpc.StatusCode.UNAVAILABLE if _never_sent(details):
+            return Unreachable(f"no gateway answers at {gateway}: {_cause(details)}", FIND_GATEWAY)
+        case grpc.StatusCode.UNIMPLEMENTED:
+            what = f"what listens at {gateway} does not speak the Open Inference Protocol"
+            return CommandFailed(what, FIND_GATEWAY)
+        case grpc.StatusCode.NOT_FOUND:
+            remedy = "check the name and -n NAMESPACE: `skerry get services -A` lists the services of a control plane"
+        case grpc.StatusCode.UNAVAILABLE:
+            remedy = f"see `skerry explain {service}`"
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            details = f"no answer within {timeout_s:g} s"
+            remedy = f"raise --timeout, see `skerry status`, or check the address: {FIND_GATEWAY}"
+        case _:  # the model's own word on its input
+            return CommandFailed(f"{service}: {details}")
+    return CommandFailed(f"{service} at {gateway}: {details}", remedy)
+
+
+def _never_sent(details: str) -> bool:
+    """Whether a status is the client's own, about its connection. A gateway's begins with the model or the replica."""
+    return details.startswith(("failed to connect", "connections to all backends", "Socket closed", "DNS resolution"))
+
+
+def _cause(details: str) -> str:
+    """The client library's report in words."""
+    if "refused" in details:
+        return "nothing listens there"
+    if "HTTP" in details or "SETTINGS" in details:
+        return "what listens there does not speak gRPC"
+    return details.rpartition("last error: ")[2]
 
 
 def _call(

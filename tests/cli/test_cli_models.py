@@ -1,20 +1,24 @@
 """model push and list; infer and serve on the real inference server with a real model."""
 
 import hashlib
+import http.server
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from orchestrator.cli.packing import packed_model
-from tests.api.fake_control import RunningControl
+from tests.api.fake_control import RunningControl, running_control
 from tests.cli.conftest import Skerry
 from workers.inference.serve import load_files
 from workers.inference.server import InferenceServer
@@ -164,7 +168,66 @@ def test_a_wrong_shape_names_both_and_an_unknown_service_the_way_to_the_list(
     ran = skerry("infer", "digits", "-i", str(tmp_path / "flat.npy"))
     assert (ran.code, "63" in ran.err, "8" in ran.err) == (1, True, True)
     unknown = skerry("infer", "nobody", "-i", str(tmp_path / "flat.npy"))
-    assert (unknown.code, "skerry get services" in unknown.err) == (1, True)
+    assert unknown.code == 1
+    assert f"nobody at {gateway}: model 'nobody' is not served here; this server serves 'digits'" in unknown.err
+    assert "check the name and -n NAMESPACE: `skerry get services -A`" in unknown.err
+
+
+class Deaf(http.server.BaseHTTPRequestHandler):
+    """Speaks HTTP/1, to nobody's log."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def web_server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Deaf) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
+def mute_server() -> Iterator[str]:
+    """Connects, and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    with socket.socket() as bound:  # bound, not listening: nobody else takes it meanwhile
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@contextmanager
+def other_service() -> Iterator[str]:
+    with running_control() as control:
+        yield control.address
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (closed_port, "no gateway answers at {}: nothing listens there: "),
+        (web_server, "no gateway answers at {}: what listens there does not speak gRPC: "),
+        (other_service, "what listens at {} does not speak the Open Inference Protocol: "),
+        (mute_server, "digits at {}: no answer within 0.3 s: "),
+    ],
+)
+def test_a_wrong_gateway_is_named_with_what_would_help(
+    skerry: Skerry, server: Callable[[], AbstractContextManager[str]], said: str
+) -> None:
+    with server() as address:
+        ran = skerry("infer", "digits", "-i", "[1]", "--gateway", address, "--timeout", "0.3")
+    assert ran.code == 1
+    assert ran.err.startswith(f"skerry: {said.format(address)}"), ran.err
+    assert all(word in ran.err for word in ("`skerry up`", "--gateway", "`skerry status`"))
 
 
 @pytest.mark.real
