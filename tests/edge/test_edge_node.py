@@ -286,6 +286,30 @@ async def test_an_unknown_site_is_logged_with_the_remedy_and_retried_slowly(fron
     await front.until(lambda: front.reports, "attached after the site was applied")
 
 
+async def test_a_front_that_is_away_is_told_once_and_that_it_is_back(front: FakeFront, node: Node) -> None:
+    await front.stop()
+    node.start(front.address)
+    told = "cannot attach to the front; serving what is held and trying again"
+    log = lambda: node.log.read_text().splitlines() if node.log.exists() else []  # noqa: E731
+    tried = lambda: [line for line in log() if told in line]  # noqa: E731
+    (line,) = await asyncio.to_thread(wait_for, tried, "a word on the front")
+    assert f"front='{front.address}'" in line
+    assert "reason='UNAVAILABLE: " in line
+    assert "remedy='check --front, and that a front runs there: " in line
+    await front.start(front.port)
+    await front.until(lambda: front.reports, "attached once the front was there")
+    await front.stop()
+    await asyncio.to_thread(wait_for, lambda: len(tried()) == 2, "a word on the front that went")
+    await front.start(front.port)
+    await front.until(lambda: len(front.hellos) == 2, "attached again")
+    await asyncio.to_thread(wait_for, lambda: "attached again" in "".join(log()), "a word on its return")
+    assert len(tried()) == 2
+    assert [line.split(": ")[1].partition(" front=")[0] for line in log() if "attached" in line] == [
+        "attached",
+        "attached again",
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_it_within_three_seconds(front: FakeFront, node: Node, number: int) -> None:
     await serving(front, node, "127.0.0.1:0")

@@ -21,6 +21,7 @@ from workers.edge.bulk import FetchBroken
 from workers.edge.channels import Backoff, open_channel
 from workers.edge.errors import NewerBoot
 from workers.edge.events import AssignmentReceived, Event, LinkLost, LinkOpened, ProbeSampled
+from workers.edge.outage import Outage, remedy_for
 from workers.edge.relay import RelayServer
 from workers.edge.wire import assignment_from, report_to
 from workers.probe.echo import EchoProber
@@ -51,6 +52,7 @@ class Link:
         self._report: Report | None = None
         self._report_new = asyncio.Event()
         self._session: str | None = None  # of the attachment that is open now
+        self._outage, self._attached_before = Outage(), False
         self.problem = "not attached yet"  # for status; empty while attached
 
     def send(self, report: Report) -> None:
@@ -63,19 +65,23 @@ class Link:
         backoff = Backoff(self._chance)
         loop = asyncio.get_running_loop()
         while True:
-            began_s = loop.time()
+            began_s, code = loop.time(), grpc.StatusCode.UNAVAILABLE
             try:
                 await self._attach(held_revision())
                 self.problem = "the front closed the link"
             except grpc.aio.AioRpcError as err:
-                self._refused(err)
-                self.problem = f"{err.code().name}: {err.details()}"
+                self._end_if_outdated(err)
+                code, self.problem = err.code(), f"{err.code().name}: {err.details()}"
             except TimeoutError:
+                code = grpc.StatusCode.DEADLINE_EXCEEDED
                 self.problem = f"the front did not answer within {WELCOME_WAIT_S:.0f} s"
-            await self._closed()
+            if self._session is None:
+                self._not_attached(code, loop.time())
+            else:
+                await self._lost()
             if loop.time() - began_s > STEADY_S:
                 backoff.reset()
-            wait_s = UNKNOWN_SITE_WAIT_S if self.problem.startswith("NOT_FOUND") else 0.0
+            wait_s = UNKNOWN_SITE_WAIT_S if code is grpc.StatusCode.NOT_FOUND else 0.0
             await asyncio.sleep(max(wait_s, backoff.next_s()))
 
     async def fetch(self, folder: ArtifactFolder, artifact: Artifact, progress: Callable[[int], None]) -> None:
@@ -86,14 +92,24 @@ class Link:
         async with open_channel(self._settings.front) as channel:
             await bulk.fetch(channel, folder, artifact, session, progress)
 
-    def _refused(self, err: grpc.aio.AioRpcError) -> None:
-        """What a person must know; everything else is retried in silence but for the status."""
+    def _end_if_outdated(self, err: grpc.aio.AioRpcError) -> None:
+        """Raises NewerBoot."""
         hello = self._settings.hello
         if err.code() is grpc.StatusCode.FAILED_PRECONDITION:
             raise NewerBoot(f"node {hello.node}: the front refused epoch {hello.epoch}: {err.details()}") from err
-        if err.code() is grpc.StatusCode.NOT_FOUND:
-            facts = {"site": hello.site, "front": self._settings.front, "said": err.details()}
-            _log.error("The site is not known: apply a Site object of this name, or correct --site", extra=facts)
+
+    def _not_attached(self, code: grpc.StatusCode, now_s: float) -> None:
+        """A person must know, but not of each try."""
+        if self._outage.failed(code, now_s):
+            facts = {
+                "front": self._settings.front,
+                "site": self._settings.hello.site,
+                "reason": self.problem,
+                "remedy": remedy_for(code),
+                "tries": self._outage.tries,
+                "for_s": round(self._outage.lasted_s(now_s)),
+            }
+            _log.warning("cannot attach to the front; serving what is held and trying again", extra=facts)
 
     async def _attach(self, held_revision: int) -> None:
         """One attachment, from dialling to its end. Raises AioRpcError, TimeoutError."""
@@ -117,19 +133,22 @@ class Link:
 
     async def _opened(self, stream: "Stream", welcome: pb.FrontWelcome) -> None:
         self._session, self.problem = welcome.session, ""
-        _log.info("attached", extra={"front": welcome.front, "session": welcome.session})
+        facts = {"front": welcome.front, "address": self._settings.front, "session": welcome.session}
+        if self._outage.tries:
+            facts["after_s"] = str(round(self._outage.lasted_s(asyncio.get_running_loop().time())))
+        _log.info("attached again" if self._attached_before else "attached", extra=facts)
+        self._outage, self._attached_before = Outage(), True
         await self._inbox.put(LinkOpened(welcome.front))
         heartbeat_s = self._settings.heartbeat_s or welcome.heartbeat_ms / 1000 or HEARTBEAT_S
         await until_first(
             self._receive(stream), self._talk(stream, heartbeat_s), self._relayed(welcome.session), self._probed()
         )
 
-    async def _closed(self) -> None:
-        """Tell the agent, if there was an attachment to lose."""
-        if self._session is not None:
-            self._session = None
-            _log.warning("link lost; serving what is held", extra={"problem": self.problem})
-            await self._inbox.put(LinkLost(self.problem))
+    async def _lost(self) -> None:
+        self._session = None
+        facts = {"front": self._settings.front, "reason": self.problem}
+        _log.warning("link lost; serving what is held and dialling again", extra=facts)
+        await self._inbox.put(LinkLost(self.problem))
 
     async def _receive(self, stream: "Stream") -> None:
         while isinstance(message := await stream.read(), pb.FrontMessage):
