@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.confusion import confusion_in, confusion_text, without_confusion
 from orchestrator.cli.failures import ListAgain, Missing, Unreachable
 from orchestrator.cli.output import as_yaml, columns
 from orchestrator.cli.rows import at, created_age, text
@@ -60,7 +61,7 @@ def _head(document: "Document") -> str:
 
 
 def _indented(block: str) -> str:
-    return "\n".join(f"  {line}" for line in block.splitlines())
+    return "\n".join(f"  {line}".rstrip() for line in block.splitlines())
 
 
 def _status(document: "Document") -> Iterator[str]:
@@ -68,8 +69,12 @@ def _status(document: "Document") -> Iterator[str]:
     if not isinstance(status, dict) or not status:
         yield "Status: none yet"
         return
-    if plain := {key: value for key, value in status.items() if key not in TABLES}:
+    counts = confusion_in(document)
+    shown = without_confusion(status) if counts else status
+    if plain := {key: value for key, value in shown.items() if key not in TABLES}:
         yield f"Status:\n{_indented(as_yaml(plain))}"
+    if counts:
+        yield f"Confusion (label by answer):\n{_indented(confusion_text(counts))}"
     if isinstance(replicas := status.get("replicas"), list) and replicas:
         yield "Replicas:\n" + _table(replicas, ("replica", "site", "node", "phase", "version", "reason"))
     if isinstance(conditions := status.get("conditions"), list) and conditions:
@@ -109,8 +114,11 @@ def _short(value: "Json") -> str:
     return text(value)
 
 
-def _recent(client: "ControlClient", target: Object, message: "pb.Object") -> "list[pb.Change]":
-    """What the change log still holds of the object, oldest first. Empty when it was compacted."""
+def _recent(client: "ControlClient", target: Object, message: "pb.Object") -> "tuple[list[pb.Change], bool]":
+    """What the change log still holds of the object, oldest first, and whether that reaches back to its creation.
+
+    Empty when it was compacted.
+    """
     reply = client.list_objects(target.kind.name, target.namespace)
     found: list[pb.Change] = []
     start, until_s = max(0, reply.sequence - RECENT_SEQUENCES), time.monotonic() + CHANGES_WAIT_S
@@ -123,28 +131,40 @@ def _recent(client: "ControlClient", target: Object, message: "pb.Object") -> "l
             if change.sequence >= reply.sequence:
                 break
     except (ListAgain, Unreachable):
-        return []
-    return found
+        return [], False
+    return found, start == 0
 
 
 def _changes(client: "ControlClient", target: Object, message: "pb.Object") -> str:
-    from orchestrator.cli.client import document_in
-
-    found = _recent(client, target, message)
-    blocks: list[str] = []
-    for before, change in zip([None, *found], found, strict=False):
-        head = f"revision {change.object.revision} by {change.object.owner}: "
-        if change.type == "delete":
-            blocks.append(f"{head}deleted")
-        elif before is None:
-            created = at(document_in(change.object), "metadata", "generation") == 1
-            blocks.append(head + ("created" if created else "the oldest that the change log still holds"))
-        else:
-            what = difference(document_in(before.object), document_in(change.object)) or ["nothing to see"]
-            blocks.append(head + f"\n{' ' * 4}".join(["", *what] if len(what) > 1 else what))
+    found, whole = _recent(client, target, message)
+    befores = [None, *found]
+    blocks = [_change(before, change, whole) for before, change in zip(befores, found, strict=False)]
     if not blocks:
         return "Recent changes: the change log holds none any more"
     return "Recent changes:\n" + _indented("\n".join(blocks[-RECENT_CHANGES:]))
+
+
+def _change(before: "pb.Change | None", change: "pb.Change", whole: bool) -> str:
+    """One change and who made it, as far as the log tells: it holds an object's owner, not each change's writer."""
+    from orchestrator.cli.client import document_in
+
+    head, after = f"revision {change.object.revision}", document_in(change.object)
+    if change.type == "delete":
+        return f"{head}: deleted"
+    if before is None and not whole:
+        return f"{head}: the oldest that is looked at"
+    if before is None or before.type == "delete":
+        return f"{head} by {change.object.owner}: created"
+    then = document_in(before.object)
+    what = difference(then, after) or ["nothing to see"]
+    told = f" {what[0]}" if len(what) == 1 else "".join(f"\n{' ' * 4}{line}" for line in what)
+    return f"{head} by {_writer(change, then, after)}:{told}"
+
+
+def _writer(change: "pb.Change", before: "Document", after: "Document") -> str:
+    """Spec and labels are their owner's to change, anybody else is refused; a status is the control plane's."""
+    owners = any(at(before, *path) != at(after, *path) for path in (("spec",), ("metadata", "labels")))
+    return change.object.owner if owners else "control"
 
 
 def _placement(client: "ControlClient", target: Object) -> None:

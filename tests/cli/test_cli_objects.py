@@ -11,13 +11,14 @@ import yaml
 from orchestrator.cli.client import ControlClient
 from orchestrator.cli.following import follow
 from orchestrator.errors import InvalidRequest
-from orchestrator.model.stored import Key, Owner
+from orchestrator.model.stored import Json, JsonObject, Key, Owner
 from tests.api.fake_control import RunningControl
 from tests.cli.conftest import Skerry
 from tests.cli.manifests import JOB, SERVICE, SITE, ZONE
 
 pytestmark = pytest.mark.real  # a gRPC server on loopback in each test
 
+ZONE_KEY = Key("Zone", "", "plant")
 SERVICE_KEY = Key("ModelService", "default", "digits")
 READY = {"type": "Ready", "status": "True", "reason": "AllReady", "message": "2 of 2"}
 SERVICE_STATUS = {
@@ -266,11 +267,56 @@ def test_describe_shows_status_changes_and_placement(skerry: Skerry, running: Ru
         "harbour-b",
         "AllReady",
         "revision 1 by command: created",
+        "revision 2 by control: status.phase: - -> pending",
         "status.phase: pending -> ready",
         "Refused",
         "raise latency.p99_ms to 61",
     ):
         assert wanted in ran.out
+
+
+def test_describe_says_who_changed_what(skerry: Skerry, running: RunningControl) -> None:
+    skerry("apply", "-f", "-", stdin=ZONE.encode())
+    running.do(running.control.put(ZONE_KEY, {"region": "local"}, {"phase": "Ready"}))
+    skerry("apply", "-f", "-", stdin=ZONE.replace("local", "far").encode())
+    skerry("apply", "-f", "-", stdin=ZONE.replace("local", "far").replace("vision", "sound").encode())
+    running.do(running.control.delete(ZONE_KEY, Owner.COMMAND, None))
+    skerry("apply", "-f", "-", stdin=ZONE.encode())
+    told = skerry("describe", "zone/plant").out.partition("Recent changes:\n")[2]
+    assert [line.strip() for line in told.splitlines()] == [
+        "revision 1 by command: created",
+        "revision 2 by control: status.phase: - -> Ready",
+        "revision 3 by command: spec.region: local -> far",
+        "revision 4 by command: labels.team: vision -> sound",
+        "revision 4: deleted",
+        "revision 6 by command: created",
+    ]
+
+
+def test_describe_shows_a_jobs_confusion_as_a_table(skerry: Skerry, running: RunningControl) -> None:
+    skerry("apply", "-f", "-", stdin=JOB.encode())
+    key = Key("TrainingJob", "default", "digits-1")
+    counts: list[Json] = [[30, 0, 2], [1, 40, 0], [0, 0, 27]]
+    evaluation: Json = {"accuracy": 0.97, "confusion": counts}
+    status: JsonObject = {"phase": "Succeeded", "result": {"evaluation": evaluation}}
+    running.do(running.control.put(key, running.control.objects[key].spec, status))
+    shown = skerry("describe", "job/digits-1").out
+    assert "- - 30" not in shown
+    assert "accuracy: 0.97" in shown
+    assert (
+        """\
+Confusion (label by answer):
+  97 of 100 right; most often taken: 0 for 2 (2), 1 for 0 (1)
+
+  LABEL   0    1    2
+  0       30   .    2
+  1       1    40   .
+  2       .    .    27
+"""
+        in shown
+    )
+    whole = json.loads(skerry("get", "job/digits-1", "-o", "json").out)
+    assert whole["status"]["result"]["evaluation"]["confusion"] == counts
 
 
 def test_describe_after_the_log_was_compacted(skerry: Skerry, running: RunningControl) -> None:
