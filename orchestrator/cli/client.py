@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 import grpc
 
-from orchestrator.cli.failures import CommandFailed, ListAgain, Missing, SeveralFailed, Unreachable
+from orchestrator.cli.failures import CommandFailed, ListAgain, Missing, Rejected, SeveralFailed, Unreachable
 from orchestrator.settings import loopback
 from protos.control.v1 import control_pb2 as pb
 from protos.control.v1 import control_pb2_grpc
@@ -60,6 +60,8 @@ def failure_of(err: grpc.RpcError, address: str) -> CommandFailed:
             return CommandFailed(f"what listens at {address} does not speak control/v1", "give its address: --control")
         case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.FAILED_PRECONDITION if "\n" in details:
             return SeveralFailed(details.split("\n"))
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return Rejected(details)
         case _:
             return CommandFailed(details, REMEDIES.get(code, ""))
 

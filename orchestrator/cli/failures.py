@@ -26,6 +26,10 @@ class SeveralFailed(CommandFailed):
         super().__init__("\n".join(problems))
 
 
+class Rejected(CommandFailed):
+    """The control plane does not accept what it was given."""
+
+
 class BadUsage(CommandFailed):
     """The command line itself is wrong."""
 

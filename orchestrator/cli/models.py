@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.failures import Rejected
 from orchestrator.cli.getting import get
 from orchestrator.cli.output import Output, bytes_text, console, lively, say, structured
 
@@ -43,7 +44,10 @@ def push(
             accuracy=accuracy or 0.0,
             accuracy_given=accuracy is not None,
         )
-        message = client.push(header, _shown(packed))
+        try:
+            message = client.push(header, _shown(packed))
+        except Rejected as err:  # it never saw the file's name
+            raise Rejected(f"{path} was refused: {err.message}", err.remedy) from err
     if output in (Output.JSON, Output.YAML):
         print(structured(document_in(message), output))
     else:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from orchestrator.cli.packing import packed_model
+from orchestrator.errors import InvalidRequest
 from tests.api.fake_control import RunningControl, running_control
 from tests.cli.conftest import Skerry
 from workers.inference.serve import load_files
@@ -94,6 +95,17 @@ def test_what_is_no_model_is_refused_before_it_is_sent(
     ran = skerry("model", "push", "m", str(tmp_path / name))
     assert (ran.code, message in ran.err) == (1, True)
     assert running.control.pushed == []
+
+
+@pytest.mark.real
+def test_what_the_control_plane_refuses_is_named_by_its_own_path(skerry: Skerry, running: RunningControl) -> None:
+    def refuse(call: str) -> None:
+        raise InvalidRequest("format", "tflite", "the model does not load")
+
+    running.control.before = refuse
+    ran = skerry("model", "push", "m", str(DIGITS))
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == f"skerry: {DIGITS} was refused: format: 'tflite': the model does not load"
 
 
 @pytest.mark.real

@@ -35,7 +35,7 @@ class SavedModel:
         except ImportError as err:
             remedy = "install skerry[cloud], or convert the model to .tflite"
             raise ModelLoadFailed(str(path), "a SavedModel needs TensorFlow, which is not installed", remedy) from err
-        self._model: Any = self._load(folder)
+        self._model: Any = self._load(path, folder)
         self._signature: Any = self._pick_signature(path)
         self.description = self._describe(path)
         self._warm_up()
@@ -48,12 +48,14 @@ class SavedModel:
         except (tf.errors.OpError, ValueError, TypeError) as err:
             raise InferenceFailed(self._name, getattr(err, "message", None) or str(err)) from err
 
-    def _load(self, folder: Path) -> Any:
+    def _load(self, path: Path, folder: Path) -> Any:
         try:
             return self._tf.saved_model.load(str(folder))
         # A broken file ends in whatever part of TensorFlow or protobuf meets it first; all mean the same here.
         except Exception as err:
-            raise ModelLoadFailed(str(folder), str(err), "export it again with tf.saved_model.save") from err
+            # Where a tar was unpacked says nothing to anybody, and is gone by the time that it is read.
+            reason = str(err).replace(f"{folder}/", "")
+            raise ModelLoadFailed(str(path), reason, "export it again with tf.saved_model.save") from err
 
     def _unpack(self, path: Path) -> Path:
         """A folder that lives as long as this model: lookup tables read their files late."""
