@@ -1,9 +1,20 @@
 """The running parts, as `skerry status` lists them."""
 
+from collections.abc import Mapping
+
 from orchestrator.api.seams import Part
 from orchestrator.control.observations import Observations
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase
+from orchestrator.model.stored import Key
+
+
+def unreadable_parts(unreadable: Mapping[Key, str]) -> tuple[Part, ...]:
+    """Objects that the control plane does without, since it cannot read them."""
+    return tuple(
+        Part(key.kind.lower(), f"{key.namespace}/{key.name}".lstrip("/"), "unreadable", reason, 0.0)
+        for key, reason in sorted(unreadable.items())
+    )
 
 
 def running_parts(observations: Observations, cloud_problem: str, now_s: float) -> tuple[Part, ...]:

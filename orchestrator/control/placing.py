@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.clock import Clock
@@ -87,6 +87,7 @@ class PlacementLoop:
         self.region = RegionKeeper(cloud)
         self.current: Current | None = None
         self.judgement: Judgement | None = None
+        self.unreadable: Mapping[Key, str] = {}  # objects that the last tick left out, and why
 
     async def tick(self, lease: Lease) -> None:
         """One round. Raises Unavailable when the store does not answer; a stale write is left to the next tick."""
@@ -94,6 +95,7 @@ class PlacementLoop:
         if lease.epoch != self._epoch:
             await self._begin(lease, now_s)
         world = await asyncio.to_thread(read_world, self._store)
+        self._tell_unreadable(world.unreadable)
         observed = self._observations.observed(now_s)
         if _unreported(world, observed, now_s - self._since_s):
             return
@@ -108,6 +110,13 @@ class PlacementLoop:
         except Conflict as err:
             # Somebody wrote first, or a claim no longer fits: look again with the next tick.
             log.warning("commit refused", extra={"reason": str(err), "epoch": lease.epoch})
+
+    def _tell_unreadable(self, found: Mapping[Key, str]) -> None:
+        """Once for each object and reason: a person must act, and ticks are many."""
+        for key, reason in sorted(found.items()):
+            if self.unreadable.get(key) != reason:
+                log.error("object cannot be read and is left out", extra={"object": str(key), "reason": reason})
+        self.unreadable = found
 
     async def _begin(self, lease: Lease, now_s: float) -> None:
         """A new epoch: what was decided is read anew, what was observed is waited for."""

@@ -16,13 +16,13 @@ from orchestrator.control.inspecting import inspect_model
 from orchestrator.control.jobs import TrainingLoop, job_name
 from orchestrator.control.leader import Leader
 from orchestrator.control.observations import Observations
-from orchestrator.control.parts import running_parts
+from orchestrator.control.parts import running_parts, unreadable_parts
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
 from orchestrator.control.snapshots import take_snapshot
 from orchestrator.control.statuses import placed_reason, ready_message
-from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world
+from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world, unreadable_reason, world_of
 from orchestrator.errors import Conflict, InvalidRequest, NotFound
 from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.snapshot import PlacementSettings, Snapshot
@@ -73,16 +73,12 @@ class Plane:
         """What a service of this batch would lack if it were placed now."""
         if not any(stored.key.kind in WARN_ON for stored in written):
             return {}
-        objects = {kind: dict(found) for kind, found in world.objects.items()}
-        for stored in written:
-            objects.setdefault(stored.key.kind, {})[stored.key] = stored
+        objects = {key: stored for found in world.objects.values() for key, stored in found.items()}
+        objects |= {stored.key: stored for stored in written}
         now_s = self.clock.now_s()
-        after = World(objects, world.claims)
+        after = await asyncio.to_thread(world_of, objects.values(), world.claims)
         observed = self.observations.observed(now_s)
-        try:
-            taken = take_snapshot(after, self.observations, observed, self.region, now_s, now_s)
-        except InvalidRequest:
-            return {}  # another object cannot be read: what was applied is written all the same
+        taken = take_snapshot(after, self.observations, observed, self.region, now_s, now_s)
         decision = await asyncio.to_thread(place, taken.snapshot, PlacementSettings(), 0)
         warnings = {
             Key("ModelService", d.service.namespace, d.service.name): [placed_reason(d)[1]]
@@ -150,7 +146,10 @@ class Plane:
             leader=lease.holder if lease else "",
             decision=current.id if current else "",
             sequence=sequence,
-            parts=running_parts(self.observations, self.placing.region.problem, self.clock.now_s()),
+            parts=(
+                *unreadable_parts(self.placing.unreadable),
+                *running_parts(self.observations, self.placing.region.problem, self.clock.now_s()),
+            ),
         )
 
     async def train(self, document: dict[str, Json], owner: Owner) -> AsyncIterator[Progress]:
@@ -200,7 +199,8 @@ class Plane:
             inspecting = asyncio.get_running_loop().run_in_executor(INSPECTIONS, inspect_model, path, model.format)
             description, measured = await inspecting
             versions, _ = await self.list_objects("ModelVersion", model.namespace)
-            put = pushed_version(model, description, versions, measured)
+            readable = [stored for stored in versions if not unreadable_reason(stored)]
+            put = pushed_version(model, description, readable, measured)
             for stored in versions:
                 if stored.key == put.key:
                     return stored

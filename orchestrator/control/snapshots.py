@@ -11,7 +11,7 @@ from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
 from orchestrator.model.phases import ClaimPhase, NodePhase
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
 from orchestrator.model.specs import NodeSpec, ServiceSpec, SiteSpec, Variant
-from orchestrator.model.stored import StoredObject
+from orchestrator.model.stored import Key, StoredObject
 from orchestrator.objects.translate import (
     policy_of,
     policy_spec,
@@ -61,7 +61,8 @@ def take_snapshot(
     """Of everything declared and measured at `now_s`, by a control plane that has watched since `since_s`.
 
     A service that cannot be judged is left out, with its reason: its policy is gone, say, or a node that holds a
-    replica of it was not reported to this control plane yet and its policy still waits.
+    replica of it was not reported to this control plane yet and its policy still waits. A site or a zone that cannot be
+    read is not there; what runs at such a site is moved as soon as it runs elsewhere, as if its object were deleted.
     """
     patience_s = lost_after_s(world)
     sites = _sites(world, observed, region)
@@ -81,7 +82,8 @@ def take_snapshot(
         artifact_sizes=_artifact_sizes(world),
         valid_offline_s={s.ref: s.policy.valid_offline_s for s in services},
         lost_after_s=patience_s,
-        declared_sites=frozenset(s.name for s in sites),
+        # Fronts keep the nodes of a site that cannot be read: they serve until what they hold runs elsewhere.
+        declared_sites=frozenset(SiteName(key.name) for key in world.objects.get("Site", {})),
         problems=problems,
     )
 
@@ -155,12 +157,15 @@ def _services(
 ) -> tuple[tuple[ServiceSpec, ...], dict[ServiceRef, str]]:
     found: list[ServiceSpec] = []
     problems: dict[ServiceRef, str] = {}
-    for stored in sorted(world.of("ModelService"), key=lambda s: s.key):
-        ref = ServiceRef(stored.key.namespace, stored.key.name)
+    for key, stored in sorted(world.objects.get("ModelService", {}).items()):
+        ref = ServiceRef(key.namespace, key.name)
+        if key in world.unreadable:
+            problems[ref] = world.unreadable[key]
+            continue
         version = _usable_version(world, stored, ref)
         policy = policy_of(stored, world.of("PlacementPolicy"))
         if version is None or policy is None:
-            problems[ref] = _no_policy(stored) if policy is None else _no_version(stored, world)
+            problems[ref] = _no_policy(stored, world) if policy is None else _no_version(stored, world)
             continue
         measured = {zone: rate for (service, zone), rate in rates.items() if service == ref}
         try:
@@ -170,14 +175,24 @@ def _services(
     return tuple(found), problems
 
 
-def _no_policy(service: StoredObject) -> str:
-    return f"policy {service.spec.get('policy')} does not exist: apply it, or change the service's spec.policy"
+def _no_policy(service: StoredObject, world: World) -> str:
+    name = str(service.spec.get("policy"))
+    if reason := world.unreadable.get(Key("PlacementPolicy", service.key.namespace, name)):
+        return f"policy {name}: {reason}"
+    return f"policy {name} does not exist: apply it, or change the service's spec.policy"
 
 
 def _no_version(service: StoredObject, world: World) -> str:
     if service.spec.get("version"):
+        name = str(service.spec["version"])
+        if reason := world.unreadable.get(Key("ModelVersion", service.key.namespace, name)):
+            return f"version {name}: {reason}"
         return f"version {service.spec['version']} does not exist or failed to load: push or train another"
     model = service.spec.get("model")
+    for key, reason in sorted(world.unreadable.items()):
+        stored = world.objects[key.kind][key]
+        if key.kind == "ModelVersion" and key.namespace == service.key.namespace and stored.spec.get("model") == model:
+            return f"version {key.name} of model {model}: {reason}"
     for job in world.of("TrainingJob"):
         if job.spec.get("model") == model and not phase_of(job).ended:
             return f"waits for the first version of model {model}: TrainingJob {job.key.name} makes it"
@@ -213,9 +228,12 @@ def _accurate_enough(version: StoredObject, service: StoredObject, policy: Store
 
 
 def _artifact_sizes(world: World) -> dict[str, int]:
-    """Of all versions: one that no service wants any more may still run."""
-    return {
-        variant.digest: variant.size_bytes
-        for stored in world.of("ModelVersion")
-        for variant in version_spec(stored).variants
-    }
+    """Of all versions, read or not: one that no service wants any more may still run, and so may an unreadable one."""
+    sizes: dict[str, int] = {}
+    for stored in world.objects.get("ModelVersion", {}).values():
+        variants = stored.spec.get("variants")
+        for variant in variants if isinstance(variants, list) else []:
+            artifact = variant.get("artifact") if isinstance(variant, dict) else None
+            if isinstance(artifact, dict) and isinstance(size_bytes := artifact.get("size_bytes"), int):
+                sizes[str(artifact.get("digest"))] = size_bytes
+    return sizes

@@ -1,39 +1,66 @@
 """What the store says, read in one go: the desired half of a snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.control.seams import Store
+from orchestrator.errors import InvalidRequest
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import ServiceRef
 from orchestrator.model.phases import JobPhase
 from orchestrator.model.stored import Key, StoredObject
+from orchestrator.objects import form_of
 from orchestrator.objects.translate import policy_spec
 
 ASSIGNMENT = "Assignment"  # kept for the nodes' sake; operators neither write nor list it by default
+# What becomes a part of a snapshot, and must be readable for it.
+TRANSLATED = frozenset({"Site", "Zone", "ModelVersion", "ModelService", "PlacementPolicy"})
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Objects by kind and key, and the claims that are not released."""
+    """Objects by kind and key, and the claims that are not released.
+
+    `unreadable`: objects that this release cannot read, each with the reason. `objects` has them; whoever asks by `of`
+    or `find` sees a world without them, since one such object must not stop what concerns all others.
+    """
 
     objects: Mapping[str, Mapping[Key, StoredObject]]
     claims: tuple[Claim, ...]
+    unreadable: Mapping[Key, str]
 
     def of(self, kind: str) -> list[StoredObject]:
-        return list(self.objects.get(kind, {}).values())
+        return [stored for key, stored in self.objects.get(kind, {}).items() if key not in self.unreadable]
 
     def find(self, kind: str, namespace: str, name: str) -> StoredObject | None:
-        return self.objects.get(kind, {}).get(Key(kind, namespace, name))
+        key = Key(kind, namespace, name)
+        return None if key in self.unreadable else self.objects.get(kind, {}).get(key)
+
+
+def world_of(objects: Iterable[StoredObject], claims: Iterable[Claim]) -> World:
+    found: dict[str, dict[Key, StoredObject]] = {}
+    unreadable: dict[Key, str] = {}
+    for one in objects:
+        found.setdefault(one.key.kind, {})[one.key] = one
+        if one.key.kind in TRANSLATED and (reason := unreadable_reason(one)):
+            unreadable[one.key] = reason
+    return World(found, tuple(claims), unreadable)
+
+
+def unreadable_reason(stored: StoredObject) -> str:
+    """Why this release cannot read it; empty for almost all."""
+    try:
+        form_of(stored)
+    except InvalidRequest as err:
+        wrong = "; ".join(one.sentence for one in err.problems)
+        return f"{wrong}: this release cannot read what another one wrote: run that one, or apply the object anew"
+    return ""
 
 
 def read_world(store: Store) -> World:
     """Blocks for a few milliseconds: call it off the event loop."""
-    objects: dict[str, dict[Key, StoredObject]] = {}
     found, _sequence = store.list_objects("")
-    for one in found:
-        objects.setdefault(one.key.kind, {})[one.key] = one
-    return World(objects, tuple(store.claims()))
+    return world_of(found, store.claims())
 
 
 def lost_after_s(world: World) -> dict[ServiceRef, float]:
@@ -44,7 +71,10 @@ def lost_after_s(world: World) -> dict[ServiceRef, float]:
 
 
 def _patience_s(world: World, service: ServiceRef) -> float:
-    stored = world.find("ModelService", service.namespace, service.name)
+    key = Key("ModelService", service.namespace, service.name)
+    if key in world.unreadable:
+        return float("inf")  # as below
+    stored = world.find(key.kind, key.namespace, key.name)
     if stored is None:
         return 0.0
     policy = world.find("PlacementPolicy", service.namespace, str(stored.spec.get("policy")))

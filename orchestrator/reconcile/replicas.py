@@ -176,8 +176,10 @@ def _match(wants: Sequence[Want], live: Sequence[Claim], judge: _Judge) -> tuple
 def _start(
     want: Want, sites: Mapping[SiteName, SiteSpec], nodes: "_FreeNodes", writer: _Writer, ids: Iterator[str]
 ) -> Claim | None:
-    """None when no single node of the site has room: the next tick looks again."""
-    site = sites[want.site]
+    """None when no single node of the site has room, or the site is not there (any more): the next tick looks again."""
+    site = sites.get(want.site)
+    if site is None:
+        return None
     node: NodeName | None = None
     if site.kind is SiteKind.EDGE:
         node = nodes.take(want.site, want.need)

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from orchestrator.control.counting import CountedCalls
 from orchestrator.control.observations import Observations
 from orchestrator.control.snapshots import take_snapshot
-from orchestrator.control.world import World
+from orchestrator.control.world import world_of
 from orchestrator.model.ids import ServiceRef, SiteName, ZoneName
-from orchestrator.model.stored import Key, StoredObject
 from orchestrator.placement.forecast import WINDOW_S, WINDOWS, forecast_rps
 from protos.link.v1 import link_pb2
 from tests.objects.documents_by_kind import document, stored
@@ -151,10 +150,7 @@ def test_what_a_lan_asks_for_is_the_demand_of_its_zone() -> None:
         document("PlacementPolicy", name="line"),
         document("ModelService", name="digits"),
     ]
-    objects: dict[str, dict[Key, StoredObject]] = {}
-    for one in map(stored, documents):
-        objects.setdefault(one.key.kind, {})[one.key] = one
-    world = World(objects, ())
+    world = world_of(map(stored, documents), ())
     taken = take_snapshot(world, told.seen, told.seen.observed(told.now_s), "local", told.now_s, told.now_s)
     (service,) = taken.snapshot.services
     rates = {demand.zone: demand.rate_rps for demand in service.demands}

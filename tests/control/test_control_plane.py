@@ -10,7 +10,10 @@ import pytest
 
 from orchestrator.model.phases import JobPhase
 from orchestrator.model.running import JobProgress
+from orchestrator.model.stored import Batch, Key, Owner, Put
+from orchestrator.store import open_store
 from tests.control.fakes import FrontInHand, Running, control_plane, until, until_status
+from workers.artifacts.digest import digest_of_file
 
 pytestmark = pytest.mark.real
 
@@ -235,6 +238,98 @@ async def test_a_deleted_policy_stops_nothing(running: Running, front: FrontInHa
     await running.control.Delete(control_pb2.DeleteRequest(ref=ref))
     await asyncio.sleep(2.0)
     assert front.sites_in_use() == {"edge-a": 1.0}
+
+
+async def write_as_newer_release(running: Running, *changed: tuple[str, str]) -> None:
+    """Into the store, past this release's checks: kind and name, and a field that nobody here knows."""
+    store = await asyncio.to_thread(open_store, running.settings.store)
+    found = {(one.key.kind, one.key.name): one for one in store.list_objects("")[0]}
+    puts = []
+    for kind, name in changed:
+        before = found.get((kind, name))
+        spec = {**(before.spec if before else {"kind": "edge", "jurisdiction": "EU"}), "orbit": "low"}
+        key = before.key if before else Key(kind, "", name)
+        puts.append(Put(key, Owner.COMMAND, None, spec=spec, labels={}))
+    await asyncio.to_thread(store.commit, Batch(writes=tuple(puts)))
+    store.close()
+
+
+async def unreadable_parts(running: Running) -> dict[str, str]:
+    from protos.control.v1 import control_pb2
+
+    parts = (await running.control.Status(control_pb2.StatusRequest())).parts
+    return {f"{part.kind}/{part.name}": part.detail for part in parts if part.phase == "unreadable"}
+
+
+async def test_an_object_of_a_newer_release_is_left_out_and_all_else_goes_on(
+    running: Running, front: FrontInHand, caplog: pytest.LogCaptureFixture
+) -> None:
+    await running.apply(PLACES)
+    await write_as_newer_release(running, ("Site", "edge-x"), ("Zone", "suburb"))
+    await place_digits(running, front)
+    found = await unreadable_parts(running)
+    assert sorted(found) == ["site/edge-x", "zone/suburb"]
+    assert found["site/edge-x"].startswith("spec.orbit: 'low': unknown field; accepted here: kind, jurisdiction")
+    assert "another one wrote" in found["site/edge-x"]
+    told = [record for record in caplog.records if record.getMessage() == "object cannot be read and is left out"]
+    assert sorted(record.__dict__["object"] for record in told) == ["Site edge-x", "Zone suburb"]  # in many ticks
+    reply = await running.apply(SERVICE.replace("rate_rps: 10", "rate_rps: 11"))  # its warnings come of a snapshot
+    assert [list(one.warnings) for one in reply.results] == [[]]
+    await running.apply(PLACES.replace("edge-b", "edge-x").replace("city", "suburb"))
+    await until("a tick", lambda: front.sites_in_use() == {"edge-a": 1.0})
+    end_s = asyncio.get_running_loop().time() + 10
+    while await unreadable_parts(running):
+        assert asyncio.get_running_loop().time() < end_s
+        await asyncio.sleep(0.05)
+
+
+async def test_a_replica_moves_from_a_site_that_cannot_be_read_but_never_to_nowhere(
+    running: Running, front: FrontInHand
+) -> None:
+    await place_digits(running, front)
+    await write_as_newer_release(running, ("Site", "edge-a"))
+    await until("all calls on edge-b", lambda: front.sites_in_use() == {"edge-b": 1.0})
+    await until_status(running, "ModelService", "digits", "Ready")
+    await write_as_newer_release(running, ("Site", "edge-b"), ("Site", "local"))
+    await until_status(running, "ModelService", "digits", "Degraded")
+    await asyncio.sleep(2.0)  # longer than it takes to settle and to drain
+    assert front.sites_in_use() == {"edge-b": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("ModelService", "digits"), ("PlacementPolicy", "near"), ("ModelVersion", "digits-1")]
+)
+async def test_a_service_whose_parts_cannot_be_read_goes_on_and_says_why(
+    running: Running, front: FrontInHand, kind: str, name: str
+) -> None:
+    await place_digits(running, front)
+    held = {node: list(one.replicas) for node, one in front.assignments.items()}
+    await write_as_newer_release(running, (kind, name))
+    status = await until_status(running, "ModelService", "digits", "Degraded")
+    assert "spec.orbit" in str(status["conditions"])
+    await asyncio.sleep(1.0)
+    assert front.sites_in_use() == {"edge-a": 1.0}
+    now = {node: list(one.replicas) for node, one in front.assignments.items()}
+    assert [r.artifact for r in now["edge-a-1"]] == [r.artifact for r in held["edge-a-1"]]
+
+
+async def test_a_model_is_pushed_beside_a_version_that_cannot_be_read(running: Running) -> None:
+    from protos.control.v1 import control_pb2
+
+    await running.apply(version("digits-1"))
+    await write_as_newer_release(running, ("ModelVersion", "digits-1"))
+    file = Path(__file__).parents[1] / "models" / "digits-int8.tflite"
+    digest, size_bytes = digest_of_file(file)
+    header = control_pb2.PushHeader(
+        name="digits", format="tflite", digest=digest, size_bytes=size_bytes, owner="command"
+    )
+
+    async def chunks() -> AsyncIterator[control_pb2.PushChunk]:
+        yield control_pb2.PushChunk(header=header)
+        yield control_pb2.PushChunk(data=file.read_bytes())
+
+    made = await running.control.Push(chunks())
+    assert made.ref.name == f"digits-{digest.removeprefix('sha256:')[:12]}"
 
 
 async def test_a_job_claims_its_workers_and_frees_them(running: Running) -> None:

@@ -195,6 +195,13 @@ def test_nothing_starts_on_a_node_without_room() -> None:
     assert len(fleet.claims) == 1
 
 
+def test_nothing_starts_at_a_site_that_is_not_there_any_more() -> None:
+    fleet = Fleet()
+    fleet.settle([want(EDGES[0], 1)])
+    fleet.step([want(EDGES[0], 1), want(SiteName("gone"), 1)])
+    assert fleet.sites() == ["edge-a"]
+
+
 def test_a_deleted_service_is_drained() -> None:
     fleet = Fleet()
     fleet.settle([want(EDGES[0], 2), want(REGION, 1)])
