@@ -35,6 +35,30 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeReplica:
+    """A replica as its node last reported it."""
+
+    name: str
+    phase: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as it registered itself, for `skerry get nodes`. `front` holds it, or held it last."""
+
+    name: str
+    site: str
+    front: str
+    phase: str
+    silent_s: float  # 0 while attached
+    memory_bytes: int
+    compute_millis: int
+    lan_address: str
+    replicas: tuple[NodeReplica, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     version: str
     epoch: int
@@ -42,6 +66,7 @@ class Status:
     decision: str
     sequence: int
     parts: tuple[Part, ...]
+    nodes: tuple[NodeView, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ import math
 import re
 from collections.abc import AsyncIterator, Sequence
 
-from orchestrator.api.seams import Applied, Explanation, Progress, PushedModel, Status
+from orchestrator.api.seams import Applied, Explanation, NodeView, Progress, PushedModel, Status
 from orchestrator.errors import InvalidRequest, together
 from orchestrator.model.stored import Change, Json, Key, Owner, StoredObject
-from orchestrator.objects import KINDS, document_of
+from orchestrator.objects import KINDS, NODE, NODE_REMEDY, document_of
 from protos.control.v1 import control_pb2 as pb
 
 MAX_DOCUMENT_BYTES = 1 << 20  # operators' objects are a few KB; etcd's limit for one is 1.5 MB
@@ -29,6 +29,8 @@ def owner_of(text: str) -> Owner:
 
 def kind_of(text: str) -> str:
     """Raises InvalidRequest."""
+    if text == NODE.name:
+        raise InvalidRequest("kind", text, NODE_REMEDY)
     if text not in KINDS:
         raise InvalidRequest("kind", text, f"give one of {', '.join(sorted(KINDS))}")
     return text
@@ -153,6 +155,21 @@ def status_reply(status: Status) -> pb.StatusReply:
         decision=status.decision,
         sequence=status.sequence,
         parts=parts,
+        nodes=[_node_message(node) for node in status.nodes],
+    )
+
+
+def _node_message(node: NodeView) -> pb.StatusReply.Node:
+    return pb.StatusReply.Node(
+        name=node.name,
+        site=node.site,
+        front=node.front,
+        phase=node.phase,
+        silent_s=node.silent_s,
+        memory_bytes=node.memory_bytes,
+        compute_millis=node.compute_millis,
+        lan_address=node.lan_address,
+        replicas=[pb.StatusReply.Replica(name=one.name, phase=one.phase, reason=one.reason) for one in node.replicas],
     )
 
 

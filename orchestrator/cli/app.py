@@ -70,7 +70,13 @@ def _tree() -> typer.Typer:
         "skerry apply -f sites/ --dry-run",
         "cat x.yaml | skerry apply -f -",
     )
-    verb(get, "skerry get sites", "skerry get svc digits -o yaml", "skerry get jobs -A -l team=vision -w")
+    verb(
+        get,
+        "skerry get sites",
+        "skerry get svc digits -o yaml",
+        "skerry get jobs -A -l team=vision -w",
+        "skerry get nodes -o wide",
+    )
     verb(describe, "skerry describe service digits", "skerry describe site/harbour")
     verb(objects.delete, "skerry delete service digits", "skerry delete -f service.yaml")
     verb(

@@ -11,7 +11,7 @@ from orchestrator.cli.confusion import confusion_in, confusion_text, without_con
 from orchestrator.cli.failures import ListAgain, Missing, Unreachable
 from orchestrator.cli.output import as_yaml, columns
 from orchestrator.cli.rows import at, created_age, text
-from orchestrator.cli.targets import Object, object_for
+from orchestrator.cli.targets import Object, node_for, object_for
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import ControlClient, Document, Json
@@ -37,6 +37,12 @@ def describe(
     """
     from orchestrator.cli.client import ControlClient, document_in
 
+    if node := node_for(kind, name):
+        from orchestrator.cli.nodes import describe_node
+
+        with ControlClient(control) as client:
+            describe_node(client, node)
+        return
     target = object_for(kind, name, namespace)
     with ControlClient(control) as client:
         message = client.get(target.ref())

@@ -10,7 +10,7 @@ from orchestrator.cli import options
 from orchestrator.cli.failures import BadUsage
 from orchestrator.cli.output import Output, columns, listed, say, structured
 from orchestrator.cli.rows import Column, at, columns_for, rows_of, text
-from orchestrator.cli.targets import Object, kind_for, object_for
+from orchestrator.cli.targets import Object, kind_for, node_for, object_for
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import ControlClient, Document
@@ -101,9 +101,15 @@ def get(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on with changes until Ctrl-C.")] = False,
     control: options.Control = options.CONTROL_ADDRESS,
 ) -> None:
-    """Show objects of a kind; the kind "all" means every kind."""
+    """Show objects of a kind; the kind "all" means every kind, and "nodes" the edge machines that were seen."""
     from orchestrator.cli.client import ControlClient, document_in
 
+    if (node := node_for(kind, name)) is not None:
+        from orchestrator.cli.nodes import get_nodes
+
+        with ControlClient(control) as client:
+            get_nodes(client, node, output, selector, watch)
+        return
     query = query_for(kind, name, namespace, all_namespaces, selector)
     printer = Printer(output, columns_for(query.kind, query.spans_namespaces, output is Output.WIDE))
     with ControlClient(control) as client:

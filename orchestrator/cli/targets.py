@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.failures import BadUsage
 from orchestrator.errors import InvalidRequest
-from orchestrator.objects.kinds import DEFAULT_NAMESPACE, KINDS, Kind, kind_named
+from orchestrator.objects.kinds import DEFAULT_NAMESPACE, KINDS, NODE, Kind, kind_named, names_node
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import Document
@@ -34,7 +34,8 @@ def kind_for(word: str) -> Kind:
     try:
         return kind_named(word)
     except InvalidRequest as err:
-        raise BadUsage(f"there is no kind {word!r}", err.remedy) from err
+        what = "nodes are only to be looked at" if names_node(word) else f"there is no kind {word!r}"
+        raise BadUsage(what, err.remedy) from err
 
 
 def object_for(word: str, name: str | None, namespace: str) -> Object:
@@ -51,7 +52,19 @@ def object_of(document: "Document") -> Object:
     metadata = document.get("metadata")
     found = metadata if isinstance(metadata, dict) else {}
     kind, name = document.get("kind"), found.get("name")
+    if kind == NODE.name:
+        kind_for(kind)  # says why not
     if not isinstance(kind, str) or kind not in KINDS or not isinstance(name, str):
         raise BadUsage("a document names no object", f"give kind (one of {', '.join(KINDS)}) and metadata.name")
     namespace = str(found.get("namespace") or DEFAULT_NAMESPACE)
     return Object(KINDS[kind], namespace if KINDS[kind].namespaced else "", name)
+
+
+def node_for(word: str, name: str | None) -> str | None:
+    """The node that is meant by KIND/NAME or KIND NAME, "" for all of them; None: another kind is. Raises BadUsage."""
+    kind_word, slash, after = word.partition("/")
+    if not names_node(kind_word):
+        return None
+    if (after and name) or (slash and not after):
+        raise BadUsage(f"{word!r} names no node", "give node/NAME or node NAME, for example node/harbour-1")
+    return name or after

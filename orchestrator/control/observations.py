@@ -203,6 +203,10 @@ class Observations:
         held = self._nodes.get(node)
         return held.front if held and held.state.attached else None
 
+    def last_front(self, node: NodeName) -> FrontName:
+        """That holds a node that was seen, or held it last."""
+        return self._nodes[node].front
+
     def fronts(self, now_s: float) -> list[FrontView]:
         return [
             FrontView(name, f.region, f.gateway_address, f.version, f.attached, now_s - f.changed_s)

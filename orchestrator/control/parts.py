@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from orchestrator.api.seams import Part
+from orchestrator.api.seams import NodeReplica, NodeView, Part
 from orchestrator.control.observations import Observations
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase
 from orchestrator.model.stored import Key
+from orchestrator.reconcile.observed import SeenNode, SeenReplica
 
 
 def unreadable_parts(unreadable: Mapping[Key, str]) -> tuple[Part, ...]:
@@ -39,7 +40,7 @@ def running_parts(observations: Observations, cloud_problem: str, now_s: float) 
             Part(
                 "replica",
                 seen.replica,
-                seen.phase.value if node.phase is NodePhase.ATTACHED else node.phase.value,
+                _phase(node, seen),
                 seen.reason or f"node {node.node}",
                 node.silent_s,
             )
@@ -71,6 +72,32 @@ def _interval(leg: Leg) -> str:
     if leg.rtt_p99_low_ms is None or leg.rtt_p99_high_ms is None:
         return ""
     return f" ({leg.rtt_p99_low_ms:.1f} to {leg.rtt_p99_high_ms:.1f})"
+
+
+def node_views(observations: Observations, now_s: float) -> tuple[NodeView, ...]:
+    """Every node that was seen, attached or silent, by name."""
+    return tuple(
+        NodeView(
+            name=node.node,
+            site=node.site,
+            front=observations.last_front(node.node),
+            phase=node.phase.value,
+            silent_s=node.silent_s,
+            memory_bytes=node.capacity.memory_bytes,
+            compute_millis=node.capacity.compute_millis,
+            lan_address=node.lan_address,
+            replicas=tuple(
+                NodeReplica(seen.replica, _phase(node, seen), seen.reason)
+                for seen in sorted(node.replicas.values(), key=lambda r: r.replica)
+            ),
+        )
+        for node in sorted(observations.observed(now_s).nodes.values(), key=lambda n: n.node)
+    )
+
+
+def _phase(node: SeenNode, seen: SeenReplica) -> str:
+    """Of a silent node's replicas nobody knows."""
+    return seen.phase.value if node.phase is NodePhase.ATTACHED else node.phase.value
 
 
 def _mbps(bps: float | None) -> str:

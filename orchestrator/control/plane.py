@@ -16,7 +16,7 @@ from orchestrator.control.inspecting import inspect_model
 from orchestrator.control.jobs import TrainingLoop, job_name
 from orchestrator.control.leader import Leader
 from orchestrator.control.observations import Observations
-from orchestrator.control.parts import running_parts, unreadable_parts
+from orchestrator.control.parts import node_views, running_parts, unreadable_parts
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
@@ -139,7 +139,7 @@ class Plane:
 
     async def status(self) -> Status:
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)
-        lease, current = self.leader.lease, self.placing.current
+        lease, current, now_s = self.leader.lease, self.placing.current, self.clock.now_s()
         return Status(
             version=VERSION,
             epoch=lease.epoch if lease else 0,
@@ -148,8 +148,9 @@ class Plane:
             sequence=sequence,
             parts=(
                 *unreadable_parts(self.placing.unreadable),
-                *running_parts(self.observations, self.placing.region.problem, self.clock.now_s()),
+                *running_parts(self.observations, self.placing.region.problem, now_s),
             ),
+            nodes=node_views(self.observations, now_s),
         )
 
     async def train(self, document: dict[str, Json], owner: Owner) -> AsyncIterator[Progress]:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from orchestrator.errors import InvalidRequest, together
 from orchestrator.model.stored import Json, JsonObject, Key, StoredObject
 from orchestrator.objects.fields import NamespacedMetadata
-from orchestrator.objects.kinds import API_VERSION, KINDS
+from orchestrator.objects.kinds import API_VERSION, KINDS, NODE, NODE_REMEDY
 from orchestrator.objects.model_forms import ModelService, ModelVersion, TrainingJob
 from orchestrator.objects.place_forms import Site, Zone
 from orchestrator.objects.policy_form import PlacementPolicy
@@ -45,6 +45,8 @@ def validate(document: Mapping[str, Json]) -> Form:
     wrong = (
         [] if version == API_VERSION else [InvalidRequest("apiVersion", version, f"write apiVersion: {API_VERSION}")]
     )
+    if kind == NODE.name:
+        raise InvalidRequest("kind", kind, NODE_REMEDY)
     if not isinstance(kind, str) or kind not in FORMS:
         raise together([InvalidRequest("kind", kind, _one_of(str(kind), list(FORMS))), *wrong])
     try:

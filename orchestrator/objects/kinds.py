@@ -36,14 +36,32 @@ KINDS: Mapping[str, Kind] = _by_name(
 )
 
 
+# Looked at, never written: get and describe know it, the store and the forms do not.
+NODE = Kind("Node", "nodes", ("no",), False, False, "a registered edge machine; read only")
+NODE_REMEDY = (
+    "a node registers itself and is no stored object: `skerry-edge run --site SITE --node NAME` on the machine brings "
+    "it, stopping that agent makes it silent, `skerry get nodes` shows it"
+)
+
+
 def _singular(word: str) -> str:
     return f"{word.removesuffix('ies')}y" if word.endswith("ies") else word.removesuffix("s")
 
 
 def kind_named(word: str) -> Kind:
     """The kind by name, singular, plural or short name, in any case. Raises InvalidRequest."""
-    wanted = word.lower()
     for kind in KINDS.values():
-        if wanted in (kind.name.lower(), kind.plural, *kind.short, *map(_singular, kind.short)):
+        if _calls(word, kind):
             return kind
+    if names_node(word):
+        raise InvalidRequest("kind", word, NODE_REMEDY)
     raise InvalidRequest("kind", word, f"use one of {', '.join(kind.plural for kind in KINDS.values())}")
+
+
+def names_node(word: str) -> bool:
+    """Whether `word` means nodes, in any of the ways that a kind goes by."""
+    return _calls(word, NODE)
+
+
+def _calls(word: str, kind: Kind) -> bool:
+    return word.lower() in (kind.name.lower(), kind.plural, *kind.short, *map(_singular, kind.short))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import grpc
 
-from orchestrator.api.seams import Applied, Explanation, Part, Progress, PushedModel, Status
+from orchestrator.api.seams import Applied, Explanation, NodeReplica, NodeView, Part, Progress, PushedModel, Status
 from orchestrator.api.servicer import bind, control_server
 from orchestrator.control.codec import to_json
 from orchestrator.errors import Compacted, InvalidRequest, NotFound, OwnerConflict, RevisionStale
@@ -35,6 +35,12 @@ SITES = (
     SiteSpec(SiteName("harbour"), SiteKind.EDGE, "EU", "harbour", "any", 0.0, Resources(1 << 30, 4000)),
     SiteSpec(SiteName("local"), SiteKind.REGION, "EU", "local", "any", 0.1, Resources(1 << 32, 8000)),
 )
+NODES = (
+    NodeView("harbour-a", "harbour", "front-0", "unknown", 12.0, 1 << 30, 4000, "127.0.0.1:9001",
+             (NodeReplica("r-1", "unknown", ""),)),
+    NodeView("harbour-b", "harbour", "front-0", "attached", 0.0, 512 << 20, 1500, "",
+             (NodeReplica("r-2", "ready", ""), NodeReplica("r-3", "fetching", "40 of 96 MiB"))),
+)  # fmt: skip
 FRONT_LEG = Leg("front/front-0", "site/harbour", 12.0, 18.5, 8e6, 20e6, 40, 0.4, "echo", 17.5, 17.0, 24.0)
 SNAPSHOT = Snapshot(SITES, (), (Path(ZoneName("plant"), SiteName("harbour"), PathKind.RELAY, (FRONT_LEG,)),), ())
 
@@ -66,6 +72,7 @@ class FakeControl:
     pushed: list[tuple[PushedModel, bytes]] = field(default_factory=list)
     log_lines: tuple[str, ...] = ("epoch 1", "epoch 2")
     job_phase: str = "succeeded"
+    nodes: tuple[NodeView, ...] = NODES
     stream_ended: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -172,8 +179,9 @@ class FakeControl:
             Part("control", "leader", "ready", "epoch 7", 65.0),
             Part("front", "front-0", "attached", "2 nodes", 61.0),
             Part("node", "harbour-a", "unknown", "silent for 12 s", 12.0),
+            Part("leg", "site/harbour -> front/front-0", "measured", "rtt p50 12.0 p99 18.5 ms", 3.0),
         )
-        return Status("0.1.0", 7, "host-1", "d-1", len(self.log), parts)
+        return Status("0.1.0", 7, "host-1", "d-1", len(self.log), parts, self.nodes)
 
     async def train(self, document: dict[str, Json], owner: Owner) -> AsyncIterator[Progress]:
         stored = (await self.apply([document], owner, False))[0].object

@@ -378,6 +378,31 @@ async def test_a_node_that_a_killed_front_does_not_list_again_is_silent(running:
     assert front.sites_in_use() == {"edge-b": 1.0}
 
 
+async def test_nodes_are_listed_with_what_they_hold_attached_and_silent(running: Running, front: FrontInHand) -> None:
+    from protos.control.v1 import control_pb2
+
+    await place_digits(running, front)
+    status = await running.control.Status(control_pb2.StatusRequest())
+    first, second = status.nodes
+    assert (first.name, first.site, first.front, first.phase, first.silent_s) == (
+        "edge-a-1",
+        "edge-a",
+        "f",
+        "attached",
+        0.0,
+    )
+    assert (first.memory_bytes, first.compute_millis) == (1 << 30, 4000)
+    assert [one.phase for one in first.replicas] == ["ready"]
+    assert (second.name, len(second.replicas)) == ("edge-b-1", 0)
+    del front.rtt_ms["edge-b"]
+    end_s = asyncio.get_running_loop().time() + 10
+    while (second := (await running.control.Status(control_pb2.StatusRequest())).nodes[1]).phase != "unknown":
+        assert asyncio.get_running_loop().time() < end_s
+        await asyncio.sleep(0.02)
+    assert (second.name, second.front) == ("edge-b-1", "f")
+    assert second.silent_s > 0
+
+
 async def test_a_node_that_is_away_at_a_restart_is_waited_for(tmp_path: Path, address: str, front: FrontInHand) -> None:
     """Its policy says 60 s; a control plane that has just begun does not know better."""
     async with control_plane(tmp_path, address) as first:

@@ -25,6 +25,7 @@ from orchestrator.objects import (
     validate_all,
 )
 from orchestrator.objects.forms import FORMS
+from orchestrator.objects.kinds import names_node
 from orchestrator.objects.schema import schemas
 from tests.objects.documents_by_kind import DIGEST, SPECS, document, stored, variant
 
@@ -230,6 +231,10 @@ def test_kinds_go_by_several_names() -> None:
     }
     with pytest.raises(InvalidRequest, match="sites"):
         kind_named("pods")
+    for word in ("node", "Nodes", "no"):
+        with pytest.raises(InvalidRequest, match="a node registers itself"):
+            kind_named(word)
+        assert names_node(word)
 
 
 def test_published_examples_are_accepted_and_schemas_are_fresh() -> None:

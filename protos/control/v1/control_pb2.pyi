@@ -124,7 +124,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("version", "epoch", "leader", "decision", "sequence", "parts")
+    __slots__ = ("version", "epoch", "leader", "decision", "sequence", "parts", "nodes")
     class Part(_message.Message):
         __slots__ = ("kind", "name", "phase", "detail", "age_s")
         KIND_FIELD_NUMBER: _ClassVar[int]
@@ -138,19 +138,51 @@ class StatusReply(_message.Message):
         detail: str
         age_s: float
         def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., phase: _Optional[str] = ..., detail: _Optional[str] = ..., age_s: _Optional[float] = ...) -> None: ...
+    class Replica(_message.Message):
+        __slots__ = ("name", "phase", "reason")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        PHASE_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        phase: str
+        reason: str
+        def __init__(self, name: _Optional[str] = ..., phase: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    class Node(_message.Message):
+        __slots__ = ("name", "site", "front", "phase", "silent_s", "memory_bytes", "compute_millis", "lan_address", "replicas")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        SITE_FIELD_NUMBER: _ClassVar[int]
+        FRONT_FIELD_NUMBER: _ClassVar[int]
+        PHASE_FIELD_NUMBER: _ClassVar[int]
+        SILENT_S_FIELD_NUMBER: _ClassVar[int]
+        MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+        COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
+        LAN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+        REPLICAS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        site: str
+        front: str
+        phase: str
+        silent_s: float
+        memory_bytes: int
+        compute_millis: int
+        lan_address: str
+        replicas: _containers.RepeatedCompositeFieldContainer[StatusReply.Replica]
+        def __init__(self, name: _Optional[str] = ..., site: _Optional[str] = ..., front: _Optional[str] = ..., phase: _Optional[str] = ..., silent_s: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[StatusReply.Replica, _Mapping]]] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     version: str
     epoch: int
     leader: str
     decision: str
     sequence: int
     parts: _containers.RepeatedCompositeFieldContainer[StatusReply.Part]
-    def __init__(self, version: _Optional[str] = ..., epoch: _Optional[int] = ..., leader: _Optional[str] = ..., decision: _Optional[str] = ..., sequence: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[StatusReply.Part, _Mapping]]] = ...) -> None: ...
+    nodes: _containers.RepeatedCompositeFieldContainer[StatusReply.Node]
+    def __init__(self, version: _Optional[str] = ..., epoch: _Optional[int] = ..., leader: _Optional[str] = ..., decision: _Optional[str] = ..., sequence: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[StatusReply.Part, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[StatusReply.Node, _Mapping]]] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
     __slots__ = ("document_json", "owner")

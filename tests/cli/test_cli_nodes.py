@@ -1,0 +1,86 @@
+"""Nodes are looked at like objects and written like none."""
+
+import json
+
+import pytest
+import yaml
+
+from tests.api.fake_control import RunningControl
+from tests.cli.conftest import Skerry
+
+pytestmark = pytest.mark.real  # a gRPC server on loopback in each test
+
+NODE = "apiVersion: skerry.dev/v1alpha1\nkind: Node\nmetadata: {name: harbour-c}\nspec: {site: harbour}\n"
+
+
+@pytest.mark.parametrize("word", ["nodes", "node", "Node", "no"])
+def test_nodes_are_listed_attached_and_silent(skerry: Skerry, running: RunningControl, word: str) -> None:
+    head, first, second = skerry("get", word).out.splitlines()
+    assert head.split() == ["NAME", "SITE", "FRONT", "PHASE", "SILENT", "REPLICAS", "MEMORY", "CORES", "LAN"]
+    shown = [" ".join(line.split()) for line in (first, second)]
+    assert shown == [
+        "harbour-a harbour front-0 unknown 12s 0/1 1.0 GiB 4 127.0.0.1:9001",
+        "harbour-b harbour front-0 attached - 1/2 512.0 MiB 1.5 -",
+    ]
+
+
+def test_nodes_in_every_form(skerry: Skerry, running: RunningControl) -> None:
+    assert skerry("get", "nodes", "-o", "wide").out.splitlines()[2].split()[-1] == "r-2,r-3"
+    assert skerry("get", "nodes", "-o", "name").out == "node/harbour-a\nnode/harbour-b\n"
+    many = json.loads(skerry("get", "nodes", "-o", "json").out)
+    assert (many["kind"], len(many["items"])) == ("List", 2)
+    one = json.loads(skerry("get", "node/harbour-a", "-o", "json").out)
+    assert one == yaml.safe_load(skerry("get", "node", "harbour-a", "-o", "yaml").out) == many["items"][0]
+    assert one["status"] == {
+        "phase": "unknown",
+        "silent_s": 12.0,
+        "site": "harbour",
+        "front": "front-0",
+        "lan_address": "127.0.0.1:9001",
+        "memory_bytes": 1 << 30,
+        "cores": 4.0,
+        "replicas": [{"replica": "r-1", "phase": "unknown", "reason": ""}],
+    }
+
+
+def test_one_node_is_described_with_what_it_holds_and_its_legs(skerry: Skerry, running: RunningControl) -> None:
+    ran = skerry("describe", "node", "harbour-b")
+    assert ran.code == 0, ran.err
+    words = " ".join(ran.out.split())
+    for wanted in (
+        "Name: harbour-b Site: harbour Front: front-0 Phase: attached",
+        "REPLICA PHASE REASON r-2 ready - r-3 fetching 40 of 96 MiB",
+        "site/harbour -> front/front-0 3s rtt p50 12.0 p99 18.5 ms",
+    ):
+        assert wanted in words
+    assert "r-1" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("get", "node/none"), 1, "node none: no front has reported it: `skerry get nodes` lists those"),
+        (("describe", "node/none"), 1, "node none: no front has reported it"),
+        (("get", "node/"), 2, "names no node"),
+        (("get", "node/a", "b"), 2, "names no node"),
+        (("describe", "nodes"), 2, "names no object"),
+        (("get", "nodes", "-l", "a=b"), 2, "nodes have neither labels nor a change log"),
+        (("get", "nodes", "-w"), 2, "`skerry status --watch` goes on"),
+        (("delete", "node/harbour-a"), 2, "nodes are only to be looked at: a node registers itself"),
+        (("delete", "-f", "-"), 2, "nodes are only to be looked at: a node registers itself"),
+        (("wait", "node/harbour-a", "--for", "delete"), 2, "nodes are only to be looked at"),
+        (("apply", "-f", "-"), 1, "standard input:2: kind: 'Node': a node registers itself"),
+    ],
+)
+def test_what_cannot_be_done_with_a_node_says_why(
+    skerry: Skerry, running: RunningControl, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    ran = skerry(*arguments, stdin=NODE.encode())
+    assert (ran.code, ran.out) == (code, "")
+    assert message in ran.err
+
+
+def test_no_nodes_are_no_error(skerry: Skerry, running: RunningControl) -> None:
+    running.control.nodes = ()
+    ran = skerry("get", "nodes")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no nodes found\n")
