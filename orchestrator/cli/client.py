@@ -69,9 +69,9 @@ def failure_of(err: grpc.RpcError, address: str) -> CommandFailed:
 class ControlClient:
     """One connection to one control plane; every call has a deadline and raises CommandFailed."""
 
-    def __init__(self, address: str) -> None:
-        """Raises InvalidRequest unless `address` is host:port on loopback."""
-        self.address = loopback("--control", address)
+    def __init__(self, address: str, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        """`timeout_s`: of a call that is no stream. Raises InvalidRequest unless `address` is host:port on loopback."""
+        self.address, self._timeout_s = loopback("--control", address), timeout_s
         self._channel = grpc.insecure_channel(
             address,
             options=(
@@ -98,28 +98,28 @@ class ControlClient:
     def apply(self, documents: Sequence[Document], dry_run: bool) -> list[pb.ApplyReply.Result]:
         request = pb.ApplyRequest(documents_json=[json.dumps(one) for one in documents], owner=OWNER, dry_run=dry_run)
         with self._reported():
-            return list(self._stub.Apply(request, timeout=CALL_TIMEOUT_S).results)
+            return list(self._stub.Apply(request, timeout=self._timeout_s).results)
 
     def get(self, ref: pb.ObjectRef) -> pb.Object:
         with self._reported():
-            return self._stub.Get(ref, timeout=CALL_TIMEOUT_S)
+            return self._stub.Get(ref, timeout=self._timeout_s)
 
     def list_objects(self, kind: str, namespace: str) -> pb.ListReply:
         with self._reported():
-            return self._stub.List(pb.ListRequest(kind=kind, namespace=namespace), timeout=CALL_TIMEOUT_S)
+            return self._stub.List(pb.ListRequest(kind=kind, namespace=namespace), timeout=self._timeout_s)
 
     def delete(self, ref: pb.ObjectRef) -> pb.Object:
         with self._reported():
-            return self._stub.Delete(pb.DeleteRequest(ref=ref), timeout=CALL_TIMEOUT_S)
+            return self._stub.Delete(pb.DeleteRequest(ref=ref), timeout=self._timeout_s)
 
     def explain(self, namespace: str, service: str, site: str) -> pb.ExplainReply:
         request = pb.ExplainRequest(namespace=namespace, service=service, site=site)
         with self._reported():
-            return self._stub.Explain(request, timeout=CALL_TIMEOUT_S)
+            return self._stub.Explain(request, timeout=self._timeout_s)
 
     def status(self) -> pb.StatusReply:
         with self._reported():
-            return self._stub.Status(pb.StatusRequest(), timeout=CALL_TIMEOUT_S)
+            return self._stub.Status(pb.StatusRequest(), timeout=self._timeout_s)
 
     def train(self, document: Document) -> Iterator[pb.TrainProgress]:
         """Until the job ends: no deadline, since training takes what it takes."""

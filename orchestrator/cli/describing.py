@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from orchestrator.cli import options
 from orchestrator.cli.confusion import confusion_in, confusion_text, without_confusion
@@ -27,7 +25,7 @@ TABLES = frozenset({"conditions", "replicas"})
 
 def describe(
     kind: options.KindWord,
-    name: Annotated[str | None, typer.Argument()] = None,
+    name: options.Name = None,
     namespace: options.Namespace = "default",
     control: options.Control = options.CONTROL_ADDRESS,
 ) -> None:

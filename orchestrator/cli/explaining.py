@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli import options
+from orchestrator.cli import completing, options
 from orchestrator.cli.failures import BadUsage
 from orchestrator.cli.output import Output, age_text, console, structured
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def explain(
-    service: Annotated[str, typer.Argument(help="Name of a model service.")],
-    site: Annotated[str | None, typer.Option(help="Only what concerns this site.")] = None,
+    service: options.Service,
+    site: Annotated[
+        str | None, typer.Option(autocompletion=completing.sites, help="Only what concerns this site.")
+    ] = None,
     namespace: options.Namespace = "default",
     output: options.OutputForm = None,
     control: options.Control = options.CONTROL_ADDRESS,

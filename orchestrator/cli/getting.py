@@ -93,7 +93,7 @@ class Printer:
 
 def get(
     kind: options.KindWord,
-    name: Annotated[str | None, typer.Argument(help="One object; without it all of the kind.")] = None,
+    name: options.Name = None,
     namespace: options.Namespace = "default",
     all_namespaces: options.AllNamespaces = False,
     output: options.OutputForm = None,

@@ -42,7 +42,7 @@ class Answer:
 
 
 def infer(
-    service: Annotated[str, typer.Argument(help="Name of a model service.")],
+    service: options.Service,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", "-i", metavar="[NAME=]FILE.npy|FILE.json|JSON", help="One for each input."),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli import options
+from orchestrator.cli import completing, options
 from orchestrator.cli.failures import BadUsage
 from orchestrator.cli.output import Output, listed, say, structured
 from orchestrator.cli.targets import Object, object_for, object_of
@@ -47,9 +47,9 @@ def _name(message: "pb.Object") -> str:
 def delete(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", autocompletion=options.complete_kind, help="KIND NAME or KIND/NAME."),
+        typer.Argument(metavar="KIND", autocompletion=completing.kinds, help="KIND NAME or KIND/NAME."),
     ] = None,
-    name: Annotated[str | None, typer.Argument()] = None,
+    name: options.Name = None,
     filename: Annotated[str | None, FILE] = None,
     namespace: options.Namespace = "default",
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="Absent is fine.")] = False,

@@ -1,25 +1,15 @@
 """Options that several verbs share, in kubectl's words."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.cli import completing
 from orchestrator.cli.output import Output
 
 CONTROL_ADDRESS = "127.0.0.1:7070"
 GATEWAY_ADDRESS = "127.0.0.1:8001"
-
-
-def complete_kind(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Kinds as one types them, with what they are."""
-    from orchestrator.objects.kinds import KINDS
-
-    for kind in KINDS.values():
-        if kind.plural.startswith(incomplete.lower()):
-            yield kind.plural, kind.summary
-
 
 Control = Annotated[
     str,
@@ -37,11 +27,23 @@ Selector = Annotated[
 ]
 KindWord = Annotated[
     str,
-    typer.Argument(metavar="KIND", autocompletion=complete_kind, help="Kind: any case, plural or short (svc, jobs)."),
+    typer.Argument(
+        metavar="KIND",
+        autocompletion=completing.kinds_and_nodes,
+        help="Kind: any case, plural or short (svc, jobs, nodes).",
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Argument(autocompletion=completing.names, help="One object; KIND/NAME names it too."),
 ]
 Target = Annotated[
-    str, typer.Argument(metavar="KIND/NAME", autocompletion=complete_kind, help="For example svc/digits.")
+    str, typer.Argument(metavar="KIND/NAME", autocompletion=completing.targets, help="For example svc/digits.")
 ]
+JobTarget = Annotated[
+    str, typer.Argument(metavar="KIND/NAME", autocompletion=completing.jobs, help="For example job/digits-1.")
+]
+Service = Annotated[str, typer.Argument(autocompletion=completing.services, help="Name of a model service.")]
 StateDir = Annotated[
     Path | None,
     typer.Option("--state-dir", metavar="DIR", help="State folder [default: SKERRY_HOME, else the user's]."),

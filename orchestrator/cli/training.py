@@ -184,7 +184,7 @@ def figures(now: "pb.TrainProgress") -> str:
 
 
 def logs(
-    target: options.Target,
+    target: options.JobTarget,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends, or Ctrl-C.")] = False,
     namespace: options.Namespace = "default",
     control: options.Control = options.CONTROL_ADDRESS,
