@@ -1,7 +1,7 @@
 """Documents from files, folders and standard input. Bounded, and every complaint names the file."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from orchestrator.cli.failures import CommandFailed, SeveralFailed
 from orchestrator.errors import InvalidRequest, together
 
 if TYPE_CHECKING:
-    from orchestrator.cli.client import Document
+    from orchestrator.cli.client import Document, Json
     from orchestrator.objects import Written
 
 STANDARD_INPUT = "standard input"
@@ -57,12 +57,10 @@ def _sources(where: str) -> list[tuple[str, Callable[[], str]]]:
     return [(str(one), partial(_read, one)) for one in (_files(path) if path.is_dir() else [path])]
 
 
-def _unlisted(document: "Document") -> "list[Document]":
+def _unlisted(document: "Document") -> "list[Json]":
     """`skerry get -o yaml` prints several objects as a List: it can be applied again."""
     items = document.get("items")
-    if document.get("kind") != "List" or not isinstance(items, list):
-        return [document]
-    return [item for item in items if isinstance(item, dict)]
+    return items if document.get("kind") == "List" and isinstance(items, list) else [document]
 
 
 def documents_from(where: str, check: bool = False) -> "list[Document]":
@@ -93,25 +91,35 @@ def _documents_in(text: str, source: str, check: bool) -> "list[Document]":
     found: list[Document] = []
     wrong: list[InvalidRequest] = []
     for written in written_documents(text, source):
-        documents = _unlisted(written.document)
-        if check:
-            wrong += _wrong_in(written, documents, source)
-        found += documents
+        items = _unlisted(written.document)
+        wrong += _wrong_in(written, items, source, check)
+        found += [item for item in items if isinstance(item, dict)]
     if wrong:
         raise together(wrong)
     return found
 
 
-def _wrong_in(written: "Written", documents: "list[Document]", source: str) -> list[InvalidRequest]:
-    """What the control plane would refuse, in the order of lines."""
+def _wrong_in(written: "Written", items: "list[Json]", source: str, check: bool) -> list[InvalidRequest]:
+    """What is no object, and what the control plane would refuse, in the order of lines."""
+    placed: list[tuple[int, InvalidRequest]] = []
+    for at, item in enumerate(items):
+        above = "" if item is written.document else f"items.{at}"
+        for one in _wrong_with(item, check):
+            field = ".".join(filter(None, (above, one.field)))
+            line = written.line_of(field)
+            place = f"{source}:{line}: {one.field or field}"
+            placed.append((line, InvalidRequest(place, one.value, one.remedy)))
+    return [one for _, one in sorted(placed, key=lambda pair: pair[0])]
+
+
+def _wrong_with(item: "Json", check: bool) -> Sequence[InvalidRequest]:
     from orchestrator.objects import validate
 
-    placed: list[tuple[int, InvalidRequest]] = []
-    for at, document in enumerate(documents):
-        try:
-            validate(document)
-        except InvalidRequest as err:
-            above = "" if document is written.document else f"items.{at}."
-            placed += [(written.line_of(above + one.field), one) for one in err.problems]
-    placed.sort(key=lambda pair: pair[0])
-    return [InvalidRequest(f"{source}:{line}: {one.field}", one.value, one.remedy) for line, one in placed]
+    if not isinstance(item, dict):
+        return [InvalidRequest("", item, "write an object: apiVersion, kind, metadata, spec")]
+    try:
+        if check:
+            validate(item)
+    except InvalidRequest as err:
+        return err.problems
+    return ()

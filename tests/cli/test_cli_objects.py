@@ -161,6 +161,10 @@ def test_a_list_names_the_lines_of_its_items(skerry: Skerry, running: RunningCon
     items = "".join(f"- {one}".replace("\n", "\n  ").rstrip() + "\n" for one in (ZONE, SITE.replace("edge", "moon")))
     ran = skerry("apply", "-f", "-", stdin=f"kind: List\nitems:\n{items}".encode())
     assert ran.err.startswith("skerry: standard input:10: spec.kind: 'moon'"), ran.err
+    lost = skerry("apply", "-f", "-", stdin=f"kind: List\nitems:\n- 7\n{items}".encode())
+    assert "standard input:3: items.0: 7: write an object: " in lost.err
+    assert "standard input:11: spec.kind: 'moon'" in lost.err
+    assert running.control.objects == {}
 
 
 def test_what_the_control_plane_finds_wrong_is_told_line_by_line(skerry: Skerry, running: RunningControl) -> None:
