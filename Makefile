@@ -61,6 +61,7 @@ bench: .venv/ready .venvs/tritonclient/ready ## the figures, each with its basel
 	$(PY) -m benchmarks.serving
 	$(PY) -m benchmarks.gateway
 	$(PY) -m benchmarks.applications --most 10
+	@echo "placement: python -m benchmarks.placement compare INSTANCE.npz (benchmarks/placement/README.md)"
 
 soak: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools ## kills and crashes, again and again (ROUNDS=5)
 	for round in $$(seq $(or $(ROUNDS),5)); do echo "round $$round"; \
