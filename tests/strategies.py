@@ -18,9 +18,12 @@ from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import PlacementSettings, Snapshot
 from orchestrator.model.specs import (
+    AntiAffinity,
     DemandSpec,
     NodeSpec,
+    Pin,
     PolicySpec,
+    QuotaSpec,
     ServiceSpec,
     SiteKind,
     SiteRule,
@@ -28,6 +31,7 @@ from orchestrator.model.specs import (
     Variant,
     VariantSpec,
     VersionSpec,
+    Within,
 )
 
 MIB = 1 << 20
@@ -44,6 +48,26 @@ _capacities = st.sampled_from(
 )
 _rates = st.sampled_from([0.0, 1.0, 20.0, 300.0, 5_000.0])
 _bps = st.none() | st.sampled_from([1e4, 1e6, 1e8])
+_few_sites = st.sampled_from([(), (), (), EDGES[:1], EDGES[1:3], (REGION,), (SiteName("nowhere"),)])
+# Cycles, a service itself, and one that nobody declared.
+_rivals = st.lists(
+    st.builds(
+        AntiAffinity,
+        st.sampled_from(["service-0", "service-0", "service-1", "service-2", "gone"]).map(
+            lambda name: ServiceRef("default", name)
+        ),
+        st.sampled_from(list(Within)),
+    ),
+    max_size=2,
+).map(tuple)
+_quotas = st.sampled_from(
+    [
+        (),
+        (),
+        (QuotaSpec("default", "tight", Resources(300 * MIB, 2_000)),),
+        (QuotaSpec("default", "none", Resources()), QuotaSpec("other", "none", Resources())),
+    ]
+)
 _jurisdictions = st.sampled_from(["EU", "EU", "EU", "US"])
 
 
@@ -106,6 +130,9 @@ def edge_sites(draw: st.DrawFn, name: SiteName) -> SiteSpec:
         capacity=sum((node.capacity for node in nodes), Resources()),
         nodes=nodes,
         reachable=bool(nodes),
+        egress_usd_per_gb=draw(st.sampled_from([0.0, 0.0, 0.1])),
+        link_in_bps=draw(_bps),
+        link_out_bps=draw(_bps),
     )
 
 
@@ -120,6 +147,8 @@ def regions(draw: st.DrawFn) -> SiteSpec:
         price_usd_per_hour=draw(st.sampled_from([0.05, 0.5])),
         capacity=draw(st.sampled_from([Resources(), Resources(500 * MIB, 3_000), Resources(2_048 * MIB, 16_000)])),
         reachable=draw(st.sampled_from([True, True, False])),
+        egress_usd_per_gb=draw(st.sampled_from([0.0, 0.1])),
+        front_bps=draw(_bps),
     )
 
 
@@ -174,6 +203,16 @@ def policies(draw: st.DrawFn) -> PolicySpec:
         min_gain=draw(st.sampled_from([0.0, 0.05, 0.5])),
         max_sample_age_s=60.0,
         priority=draw(st.integers(0, 2)),
+        burst_to_cloud=draw(st.sampled_from([True, True, True, False])),
+        survive_site_losses=draw(st.sampled_from([0, 0, 1])),
+        max_share_per_domain=draw(st.sampled_from([1.0, 1.0, 0.6])),
+        pins=tuple(Pin(site, draw(st.integers(1, 2))) for site in draw(_few_sites)),
+        bans=frozenset(draw(_few_sites)),
+        anti_affinity=draw(_rivals),
+        usd_per_hour_waited=draw(st.sampled_from([0.0, 0.1, 10.0])),
+        usd_per_unserved_call=draw(st.sampled_from([1.0, 1.0, 1e-7])),
+        usd_per_start=draw(st.sampled_from([0.0, 0.0, 0.5])),
+        usd_per_stop=draw(st.sampled_from([0.0, 0.5])),
     )
 
 
@@ -193,6 +232,7 @@ def services(draw: st.DrawFn, name: str, sites: tuple[SiteSpec, ...]) -> Service
             )
             for site in sites
         ),
+        freeze=draw(st.sampled_from([None, None, None, "Fri 16:00-Mon 06:00 UTC"])),
     )
 
 
@@ -236,4 +276,4 @@ def snapshots(draw: st.DrawFn, most_services: int = 3) -> Snapshot:
     ends = [(zone, site) for zone in asked for site in sites if zone != "lan-a" or site.name == "edge-a"]
     found = [draw(paths(*end)) for end in ends if draw(st.integers(0, 9)) < 9]
     held = tuple(draw(claims(number, sites, wanted)) for number in range(draw(st.integers(0, 4))))
-    return Snapshot(sites, wanted, tuple(found), held)
+    return Snapshot(sites, wanted, tuple(found), held, draw(_quotas))

@@ -22,3 +22,9 @@ class Resources:
     def fits_in(self, other: "Resources") -> bool:
         """Every component is at most the other's."""
         return self.memory_bytes <= other.memory_bytes and self.compute_millis <= other.compute_millis
+
+    def times_in(self, other: "Resources") -> int:
+        """How often it fits; a component of 0 fits as often as anybody asks."""
+        memory = other.memory_bytes // self.memory_bytes if self.memory_bytes else 1 << 30
+        compute = other.compute_millis // self.compute_millis if self.compute_millis else 1 << 30
+        return max(min(memory, compute), 0)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from orchestrator.model.claims import Claim
 from orchestrator.model.ids import ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.legs import Path
-from orchestrator.model.specs import ServiceSpec, SiteSpec, Variant
+from orchestrator.model.specs import QuotaSpec, ServiceSpec, SiteSpec, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Snapshot:
     services: tuple[ServiceSpec, ...]
     paths: tuple[Path, ...]
     claims: tuple[Claim, ...]  # all that are not released
+    quotas: tuple[QuotaSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Refusal(StrEnum):
     NO_PATH = "no-path"  # no measured path from the zone
     REQUIREMENT = "requirement"  # a `required` expression is false
     RESIDENCY = "residency"
+    BANNED = "banned"
+    BURST_TO_CLOUD = "burst-to-cloud"  # a region, and the policy wants none
+    ANTI_AFFINITY = "anti-affinity"  # a service is there that this one is kept apart from
     ACCURACY = "accuracy"  # no variant is accurate enough
     NO_VARIANT = "no-variant"  # none that this kind of site runs
     MEMORY = "memory"
@@ -44,7 +48,10 @@ class Refusal(StrEnum):
     COST = "cost"
     REPLICAS_MAX = "replicas-max"  # fit, but enough others were better
     FAILURE_DOMAIN = "failure-domain"
-    OUTRANKED = "outranked"  # fit, another was better; `actual` and `limit` are the costs in ms
+    DOMAIN_SHARE = "max-share-per-domain"
+    QUOTA = "quota"  # of the service's namespace
+    FROZEN = "frozen"  # better, but a freeze keeps what runs
+    OUTRANKED = "outranked"  # fit, another was better; `actual` and `limit` are the two compared, in ms or USD/h
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +77,43 @@ class RefusedSite:
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """The terms of what a placement minimises, each in USD per hour. Only the first two are on a bill."""
+
+    replicas: float = 0.0
+    egress: float = 0.0  # bytes of calls that leave a site
+    latency: float = 0.0  # callers' waiting, at the policy's price of it
+    unserved: float = 0.0  # calls that no site takes, at the policy's price of one
+    changes: float = 0.0  # starts and stops, spread over the policy's horizon
+
+    @property
+    def total(self) -> float:
+        return self.replicas + self.egress + self.latency + self.unserved + self.changes
+
+    def __add__(self, other: "Costs") -> "Costs":
+        return Costs(
+            self.replicas + other.replicas,
+            self.egress + other.egress,
+            self.latency + other.latency,
+            self.unserved + other.unserved,
+            self.changes + other.changes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ChosenSite:
     """One site that was taken: why, and by how much it beat the next."""
 
     site: SiteName
     replicas: int
     variant: Variant
-    cost_ms: float  # what sites are compared by
+    cost_ms: float  # the expected p99, which policies price by `latency.usd_per_hour_waited`
     preference: float
     kept_by_hysteresis: bool  # a better one existed, but not by `min_gain`
     next_best: SiteName | None
     margin_ms: float | None  # next best's cost less this one's
     reason: str  # one sentence
+    costs: Costs = Costs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +137,17 @@ class Unserved:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A rule of the policy that this placement could not keep, by its field, such as replicas.survive_site_losses."""
+
+    rule: str
+    actual: float
+    wanted: float
+    unit: str
+    detail: str  # one sentence: what stands against it, and the remedy
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceDecision:
     service: ServiceRef
     version: VersionRef
@@ -113,7 +156,9 @@ class ServiceDecision:
     shares: tuple[Share, ...]
     refused: tuple[RefusedSite, ...]
     unserved: tuple[Unserved, ...]
-    usd_per_hour: float
+    usd_per_hour: float  # of the replicas
+    shortfalls: tuple[Shortfall, ...] = ()
+    costs: Costs = Costs()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,10 @@ class SiteSpec:
     capacity: Resources
     nodes: tuple[NodeSpec, ...] = ()  # attached ones of an edge site; a region has none
     reachable: bool = True  # edge: a node is attached; region: its Ray answers
+    egress_usd_per_gb: float = 0.0  # of calls' bytes that leave the site
+    link_in_bps: float | None = None  # of calls from outside the site; None: not a limit
+    link_out_bps: float | None = None
+    front_bps: float | None = None  # of one front of this region, both ways summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,32 @@ class SiteRule:
     preference: float  # sum of the weights of the `preferred` expressions that were true
 
 
+class Within(StrEnum):
+    """What two services that are kept apart do not share."""
+
+    SITE = "site"
+    FAILURE_DOMAIN = "failure_domain"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A site that holds at least so many replicas."""
+
+    site: SiteName
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class AntiAffinity:
+    """Not beside the replicas of this service. It binds both, whichever of the two policies says it."""
+
+    service: ServiceRef
+    within: Within
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
-    """Limits that a placement must keep. None: no limit."""
+    """Limits that a placement must keep, and what its cost counts. None: no limit."""
 
     name: str
     latency_p99_ms: float | None
@@ -131,6 +158,20 @@ class PolicySpec:
     min_gain: float  # relative; a running replica moves only for more
     max_sample_age_s: float  # a hard objective is not judged by an older sample
     priority: int
+    burst_to_cloud: bool = True  # False: no replicas in regions
+    survive_site_losses: int = 0  # 1: with any one site gone the others carry all calls
+    max_share_per_domain: float = 1.0  # of the service's calls
+    pins: tuple[Pin, ...] = ()
+    bans: frozenset[SiteName] = frozenset()
+    anti_affinity: tuple[AntiAffinity, ...] = ()
+    usd_per_hour_waited: float = 10.0  # what an hour of callers' waiting counts
+    usd_per_unserved_call: float = 1.0
+    horizon_s: float = 3_600.0  # a start or stop is paid off within this
+    usd_per_start: float = 0.0
+    usd_per_stop: float = 0.0
+    rollout_bps_per_site: float | None = None
+    rollout_window_s: float = 60.0
+    max_concurrent_changes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +191,13 @@ class ServiceSpec:
     policy: PolicySpec
     demands: tuple[DemandSpec, ...]
     rules: tuple[SiteRule, ...]  # one for each site
+    freeze: str | None = None  # the policy's window that holds now: what runs neither moves nor changes
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaSpec:
+    """The most that the replicas of a namespace's services take together, over all sites."""
+
+    namespace: str
+    name: str
+    limit: Resources

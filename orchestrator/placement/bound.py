@@ -4,7 +4,8 @@ import math
 
 from orchestrator.model.snapshot import PlacementSettings, Refusal
 from orchestrator.model.specs import ServiceSpec, SiteSpec
-from orchestrator.placement.candidates import Field, replica_price
+from orchestrator.placement.candidates import Field
+from orchestrator.placement.costs import replica_price
 from orchestrator.placement.estimates import replica_rps
 from orchestrator.placement.filling import Filling
 from orchestrator.placement.rules import Objection, variants_for

@@ -1,18 +1,20 @@
 """Sites that may hold a service's replicas, and for each of the others the reason why not."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
-from orchestrator.model.snapshot import Interval, PlacementSettings, Refusal
+from orchestrator.model.snapshot import Costs, Interval, PlacementSettings, Refusal
 from orchestrator.model.specs import DemandSpec, ServiceSpec, SiteSpec, VariantSpec
+from orchestrator.placement.costs import calls_usd_per_hour, changes_usd_per_hour, replica_price, total_rps, weight
 from orchestrator.placement.estimates import replica_rps
 from orchestrator.placement.ledger import Ledger
 from orchestrator.placement.rules import Limits, Objection, Reachable, limits_of, variants_for
 
 Paths = Mapping[tuple[ZoneName, SiteName], Sequence[Path]]  # quickest first
-Rank = tuple[float, float, bool, float, str]
+Rank = tuple[bool, float, float, float, bool, float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Arc:
     path: Path
     response: Interval
     cost_ms: float
+    calls: Costs  # egress and waiting of all of the zone's calls
+    usd_per_hour: float  # `calls`, and the zone's part of the replicas and of the changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,29 @@ class Candidate:
     arcs: Mapping[ZoneName, Arc]
     preference: float
     running: bool
+    held: bool  # a freeze keeps what runs here
     cost_ms: float  # mean over the zones it can serve, weighted by their rates
+    usd_per_hour: float  # as if it served the whole service, at that mean: what sites are compared by
     replica_usd_per_hour: float
     replica_rps: float
 
-    def rank(self, cost_ms: float, min_gain: float) -> Rank:
-        """Preference, then cost, then what runs, price, name. A running site's cost counts less by `min_gain`.
+    def rank(self, gain: float, zone: ZoneName | None = None) -> Rank:
+        """What a freeze holds, then preference, cost, p99, what runs, price, name. Least is best.
 
-        So another takes its place only if it is better by more than that share.
+        A running site's cost counts less by `gain`: another takes its place only if it is better by more than that.
         """
-        felt_ms = cost_ms * (1 - min_gain) if self.running else cost_ms
-        return (-self.preference, felt_ms, not self.running, self.replica_usd_per_hour, self.site.name)
+        arc = self.arcs[zone] if zone is not None else None
+        usd, ms = (arc.usd_per_hour, arc.cost_ms) if arc else (self.usd_per_hour, self.cost_ms)
+        part = 1 - gain if self.running else 1.0
+        return (
+            not self.held,
+            -self.preference,
+            usd * part,
+            ms * part,
+            not self.running,
+            self.replica_usd_per_hour,
+            self.site.name,
+        )
 
 
 @dataclass(slots=True)
@@ -66,9 +82,14 @@ def survey(
     settings: PlacementSettings,
 ) -> Field:
     """Sorts every site into candidates and refused ones."""
-    limits = limits_of(service, sites, settings)
-    preferences = {rule.site: rule.preference for rule in service.rules}
-    running = ledger.runs(service.ref)
+    limits = limits_of(service, sites, ledger.occupied(service), settings)
+    view = _View(
+        service=service,
+        sites=sites,
+        preferences={rule.site: rule.preference for rule in service.rules},
+        running=tuple(claim.site for claim in ledger.live(service.ref)),
+        settings=settings,
+    )
     seen = Field()
     for name in sorted(sites):
         site = sites[name]
@@ -78,9 +99,7 @@ def survey(
             continue
         seen.of_zone |= {(name, zone): found for zone, found in looked.refused.items()}
         if looked.arcs:
-            seen.candidates[name] = _candidate(
-                service, site, looked, preferences.get(name, 0.0), name in running, settings
-            )
+            seen.candidates[name] = view.candidate(site, looked)
     return seen
 
 
@@ -89,8 +108,18 @@ class _Look:
     variant: VariantSpec
     fit: int
     full: Objection
-    arcs: Mapping[ZoneName, Arc]
+    arcs: Mapping[ZoneName, "_Way"]
     refused: Mapping[ZoneName, Objection]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A path that keeps the limits, before it is priced."""
+
+    demand: DemandSpec
+    path: Path
+    response: Interval
+    cost_ms: float
 
 
 def _look(service: ServiceSpec, site: SiteSpec, paths: Paths, ledger: Ledger, limits: Limits) -> _Look | Objection:
@@ -105,6 +134,9 @@ def _look(service: ServiceSpec, site: SiteSpec, paths: Paths, ledger: Ledger, li
         return variants
     if found := Reachable().check(site):
         return found
+    if service.freeze is not None and (held := [v for v in variants if ledger.running(service, site.name, v)]):
+        # It stays as it is, also where it became slow or another variant would be chosen today.
+        variants, limits = tuple(held), limits.hard()
     looks = []
     for variant in variants:
         look = _try(service, site, variant, paths, ledger, limits)
@@ -122,66 +154,82 @@ def _try(
     fit, full = ledger.fit(service, site, variant)
     if fit == 0:
         return full
-    arcs: dict[ZoneName, Arc] = {}
+    arcs: dict[ZoneName, _Way] = {}
     refused: dict[ZoneName, Objection] = {}
     for demand in service.demands:
         arc = _arc(demand, paths.get((demand.zone, site.name), ()), site, variant, limits)
-        if isinstance(arc, Objection):
-            refused[demand.zone] = arc
-        else:
+        if isinstance(arc, _Way):
             arcs[demand.zone] = arc
+        else:
+            refused[demand.zone] = arc
     return _Look(variant, fit, full, arcs, refused)
 
 
 def _arc(
     demand: DemandSpec, paths: Sequence[Path], site: SiteSpec, variant: VariantSpec, limits: Limits
-) -> Arc | Objection:
-    """Over the cheapest path that keeps the limits; else what stands against the quickest."""
-    arcs: list[Arc] = []
+) -> _Way | Objection:
+    """Over the quickest path that keeps the limits; else what stands against the quickest of all."""
+    arcs: list[_Way] = []
     objections: list[Objection] = []
     for path in paths:
         checked = limits.check_path(path, demand, variant)
         if isinstance(checked, Objection):
             objections.append(checked)
         else:
-            arcs.append(Arc(demand, path, checked, limits.soonest.cost_ms(checked)))
+            arcs.append(_Way(demand, path, checked, limits.soonest.cost_ms(checked)))
     if arcs:
         return min(arcs, key=lambda arc: arc.cost_ms)
     return objections[0] if objections else _no_path(demand.zone, site)
 
 
-def _candidate(
-    service: ServiceSpec,
-    site: SiteSpec,
-    look: _Look,
-    preference: float,
-    running: bool,
-    settings: PlacementSettings,
-) -> Candidate:
-    return Candidate(
-        site=site,
-        variant=look.variant,
-        fit=look.fit,
-        full=look.full,
-        arcs=look.arcs,
-        preference=preference,
-        running=running,
-        cost_ms=_mean_ms([look.arcs[zone] for zone in sorted(look.arcs)]),
-        replica_usd_per_hour=replica_price(site, look.variant),
-        replica_rps=replica_rps(look.variant, settings.target_utilisation),
-    )
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What pricing a candidate takes."""
+
+    service: ServiceSpec
+    sites: Mapping[SiteName, SiteSpec]
+    preferences: Mapping[SiteName, float]
+    running: Sequence[SiteName]  # of each replica
+    settings: PlacementSettings
+
+    def candidate(self, site: SiteSpec, look: _Look) -> Candidate:
+        policy, running = self.service.policy, site.name in self.running
+        price, one_rps = replica_price(site, look.variant), replica_rps(look.variant, self.settings.target_utilisation)
+        replicas = max(math.ceil(total_rps(self.service) / one_rps), 1)
+        # To move here is to start and stop as many as run, the same for each site; what runs here need not move.
+        moved = len(self.running)
+        fixed = replicas * price + (0.0 if running else changes_usd_per_hour(moved, moved, policy))
+        arcs = {zone: self._priced(way, fixed) for zone, way in look.arcs.items()}
+        known = [arcs[zone] for zone in sorted(arcs)]
+        seen_part = math.fsum(weight(arc.demand, self.service) for arc in known)
+        calls = math.fsum(arc.calls.total for arc in known)
+        return Candidate(
+            site=site,
+            variant=look.variant,
+            fit=look.fit,
+            full=look.full,
+            arcs=arcs,
+            preference=self.preferences.get(site.name, 0.0),
+            running=running,
+            held=running and self.service.freeze is not None,
+            cost_ms=_mean_ms(known),
+            usd_per_hour=fixed + (calls / seen_part if seen_part > 0 else 0.0),
+            replica_usd_per_hour=price,
+            replica_rps=one_rps,
+        )
+
+    def _priced(self, way: _Way, fixed_usd_per_hour: float) -> Arc:
+        calls = calls_usd_per_hour(way.path, way.response, way.demand, self.service.policy, self.sites)
+        part = weight(way.demand, self.service)
+        usd_per_hour = calls.total + fixed_usd_per_hour * part
+        return Arc(way.demand, way.path, way.response, way.cost_ms, calls, usd_per_hour)
 
 
 def _mean_ms(arcs: Sequence[Arc]) -> float:
-    total_rps = sum(arc.demand.rate_rps for arc in arcs)
-    if total_rps <= 0:
+    total = sum(arc.demand.rate_rps for arc in arcs)
+    if total <= 0:
         return sum(arc.cost_ms for arc in arcs) / len(arcs)
-    return sum(arc.cost_ms * arc.demand.rate_rps for arc in arcs) / total_rps
-
-
-def replica_price(site: SiteSpec, variant: VariantSpec) -> float:
-    """USD per hour: the site's price of a core, prorated."""
-    return site.price_usd_per_hour * variant.need.compute_millis / 1000
+    return sum(arc.cost_ms * arc.demand.rate_rps for arc in arcs) / total
 
 
 def _too_dear(service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> Objection | None:

@@ -1,13 +1,16 @@
 """Demand given to candidates: the first form, greedy. One service at a time."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.model.ids import SiteName, ZoneName
+from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Refusal
 from orchestrator.model.specs import DemandSpec, ServiceSpec
+from orchestrator.placement.bounds import Bound, Held
 from orchestrator.placement.candidates import Candidate, Rank
+from orchestrator.placement.costs import unserved_usd_per_hour, weight
 from orchestrator.placement.ledger import Ledger
 from orchestrator.placement.rules import Objection
 
@@ -19,13 +22,15 @@ NOTHING = 1e-9
 class Filling:
     """Replicas and shares of one service while they are handed out.
 
-    Each zone's calls go to its best site as far as that carries them, and the rest to the next. Sites that only
-    `replicas.min` or `min_failure_domains` asks for stand by with a share of 0: calls reach them when others fail.
+    Each zone's calls go to its best site as far as that carries them, and the rest to the next. Sites that only a pin,
+    `replicas.min`, `min_failure_domains` or `survive_site_losses` asks for stand by with a share of 0: calls reach them
+    when others fail.
     """
 
     service: ServiceSpec
     candidates: Mapping[SiteName, Candidate]
     ledger: Ledger
+    bounds: Sequence[Bound]
     replicas: dict[SiteName, int] = field(default_factory=dict)
     used_rps: dict[SiteName, float] = field(default_factory=dict)
     shares: dict[tuple[ZoneName, SiteName], float] = field(default_factory=dict)
@@ -50,15 +55,29 @@ class Filling:
         there = {candidate.site.failure_domain for candidate in self.candidates.values()}
         return min(self.service.policy.min_failure_domains, len(there))
 
+    def hold(self) -> None:
+        """What stands before any demand is looked at: what a freeze keeps, then the policy's pins."""
+        for site, candidate in sorted(self.candidates.items()):
+            running = self.ledger.running(self.service, site, candidate.variant)
+            if candidate.held and (kept := min(running, candidate.fit)):
+                self.replicas[site] = kept
+        for pin in sorted(self.service.policy.pins, key=lambda pin: pin.site):
+            pinned = self.candidates.get(pin.site)
+            while pinned and self.replicas.get(pin.site, 0) < pin.replicas and self._open(pinned):
+                pass
+
     def serve(self) -> None:
         """All zones, those with the fewest sites to go to first: they open what others can then share."""
-        options = {d.zone: sum(d.zone in c.arcs for c in self.candidates.values()) for d in self.service.demands}
-        for demand in sorted(self.service.demands, key=lambda d: (options[d.zone], -d.rate_rps, d.zone)):
+        for demand in self.in_order():
             self._serve_zone(demand)
+
+    def in_order(self) -> list[DemandSpec]:
+        options = {d.zone: sum(d.zone in c.arcs for c in self.candidates.values()) for d in self.service.demands}
+        return sorted(self.service.demands, key=lambda d: (options[d.zone], -d.rate_rps, d.zone))
 
     def _serve_zone(self, demand: DemandSpec) -> None:
         left = 1.0
-        for candidate in self._ranked_for(demand.zone):
+        for candidate in self.ranked_for(demand.zone):
             if left <= NOTHING:
                 break
             took = self._give(candidate, demand, left)
@@ -69,8 +88,14 @@ class Filling:
 
     def _give(self, candidate: Candidate, demand: DemandSpec, left: float) -> float | None:
         """The share that the candidate takes of what is left; None: nothing, and the reason is noted."""
-        site, arc, rate_rps = candidate.site.name, candidate.arcs[demand.zone], demand.rate_rps * left
-        room_rps = self.ledger.room_rps(arc.path, demand, self.service.policy.wan_bps_per_zone)
+        site, arc = candidate.site.name, candidate.arcs[demand.zone]
+        room = self._domain_room(candidate, demand)
+        if room < left:
+            self.stopped[site, demand.zone] = self._uneven(candidate, left, room)
+        asked, rate_rps = min(left, room), demand.rate_rps * min(left, room)
+        if asked <= NOTHING:
+            return None
+        room_rps = self.ledger.links.room_rps(arc.path, demand, self.service.policy.wan_bps_per_zone)
         if room_rps < rate_rps:
             self.stopped[site, demand.zone] = _narrow(candidate, demand, rate_rps, room_rps)
         used_rps = self.used_rps.get(site, 0.0)
@@ -78,16 +103,58 @@ class Filling:
         wanted = max(math.ceil(goal_rps / candidate.replica_rps - NOTHING), 1)
         if room_rps <= 0 < rate_rps:
             return None
-        count, objection = self._allowed(candidate, wanted)
+        count, objection = self.allowed(candidate, max(wanted, self.replicas.get(site, 0)))
         if objection is not None:
             self.stopped[site, demand.zone] = objection
         took_rps = min(goal_rps, count * candidate.replica_rps) - used_rps
         if count == 0 or (rate_rps > 0 and took_rps <= rate_rps * NOTHING):
             return None
+        if (too_dear := self._not_worth(candidate, demand, count, took_rps)) is not None:
+            self.stopped[site, demand.zone] = too_dear
+            return None
         self.replicas[site] = max(count, self.replicas.get(site, 0))
         self.used_rps[site] = used_rps + took_rps
-        self.ledger.send(arc.path, demand, took_rps)
-        return left if rate_rps <= 0 or took_rps >= rate_rps else left * took_rps / rate_rps
+        self.ledger.links.send(arc.path, demand, took_rps)
+        return asked if rate_rps <= 0 or took_rps >= rate_rps else asked * took_rps / rate_rps
+
+    def _domain_room(self, candidate: Candidate, demand: DemandSpec) -> float:
+        """The part of the zone's calls that the site's failure domain may still take."""
+        most, part = self.service.policy.max_share_per_domain, weight(demand, self.service)
+        if most >= 1 or part <= 0:
+            return 1.0
+        parts = {one.zone: weight(one, self.service) for one in self.service.demands}
+        domain = candidate.site.failure_domain
+        used = math.fsum(
+            share * parts[zone]
+            for (zone, site), share in self.shares.items()
+            if self.candidates[site].site.failure_domain == domain
+        )
+        return max(most - used, 0.0) / part
+
+    def _uneven(self, candidate: Candidate, left: float, room: float) -> Objection:
+        most, domain = self.service.policy.max_share_per_domain, candidate.site.failure_domain
+        detail = (
+            f"failure domain {domain} carries the {most:.0%} of the service's calls that the policy allows: "
+            "raise replicas.max_share_per_domain, or offer sites in another domain"
+        )
+        return Objection(Refusal.DOMAIN_SHARE, left, room, "of the zone's calls", detail)
+
+    def _not_worth(self, candidate: Candidate, demand: DemandSpec, count: int, took_rps: float) -> Objection | None:
+        """Whether not answering these calls costs less. Replicas that `replicas.min` asks for anyway cost nothing."""
+        if took_rps <= 0:
+            return None
+        policy, arc = self.service.policy, candidate.arcs[demand.zone]
+        opened = count - self.replicas.get(candidate.site.name, 0)
+        paid = max(min(opened, self.total + opened - policy.replicas_min), 0)
+        costs = paid * candidate.replica_usd_per_hour + arc.calls.total * took_rps / demand.rate_rps
+        saves = unserved_usd_per_hour(took_rps, policy)
+        if costs <= saves:
+            return None
+        detail = (
+            f"{took_rps:g} calls/s of zone {demand.zone} cost {costs:.3g} USD/h at {candidate.site.name}, unserved "
+            f"they count {saves:.3g}: raise cost.usd_per_unserved_call"
+        )
+        return Objection(Refusal.COST, costs, saves, "USD/h", detail)
 
     def stand_by(self) -> None:
         """Replicas that the policy wants beyond those that the demand needs: new failure domains, then new sites."""
@@ -99,7 +166,7 @@ class Filling:
     def _open(self, candidate: Candidate) -> bool:
         site = candidate.site.name
         wanted = self.replicas.get(site, 0) + 1
-        count, objection = self._allowed(candidate, wanted)
+        count, objection = self.allowed(candidate, wanted)
         if count < wanted:
             if objection is not None:
                 self.stopped.setdefault((site, None), objection)
@@ -107,23 +174,26 @@ class Filling:
         self.replicas[site] = count
         return True
 
-    def _ranked_for(self, zone: ZoneName) -> list[Candidate]:
-        gain = self.service.policy.min_gain
+    @property
+    def gain(self) -> float:
+        """By which another site must be better than a running one."""
+        return self.service.policy.min_gain
+
+    def ranked_for(self, zone: ZoneName) -> list[Candidate]:
         able = [candidate for candidate in self.candidates.values() if zone in candidate.arcs]
-        return sorted(able, key=lambda candidate: candidate.rank(candidate.arcs[zone].cost_ms, gain))
+        return sorted(able, key=lambda candidate: candidate.rank(self.gain, zone))
 
     def ranked(self) -> list[Candidate]:
         """By cost over all zones that a site can serve."""
-        gain = self.service.policy.min_gain
-        return sorted(self.candidates.values(), key=lambda candidate: candidate.rank(candidate.cost_ms, gain))
+        return sorted(self.candidates.values(), key=lambda candidate: candidate.rank(self.gain))
 
     def _ranked_to_stand_by(self) -> list[Candidate]:
-        domains, gain = self.domains, self.service.policy.min_gain
+        domains = self.domains
         lacking = len(domains) < self.domains_wanted
 
         def order(candidate: Candidate) -> tuple[bool, int, Rank]:
             same_domain = lacking and candidate.site.failure_domain in domains
-            return same_domain, self.replicas.get(candidate.site.name, 0), candidate.rank(candidate.cost_ms, gain)
+            return same_domain, self.replicas.get(candidate.site.name, 0), candidate.rank(self.gain)
 
         ranked = sorted(self.candidates.values(), key=order)
         if lacking and self.total >= self.service.policy.replicas_min:
@@ -131,51 +201,30 @@ class Filling:
             return [candidate for candidate in ranked if candidate.site.failure_domain not in domains]
         return ranked
 
-    def _allowed(self, candidate: Candidate, wanted: int) -> tuple[int, Objection | None]:
+    def allowed(self, candidate: Candidate, wanted: int) -> tuple[int, Objection | None]:
         """Of `wanted` replicas in all at a site as many as site and policy bear, and what stands against the rest."""
         have = self.replicas.get(candidate.site.name, 0)
-        bounds = [(candidate.fit, candidate.full), self._by_count(candidate, have), self._by_domains(candidate, have)]
-        if (by_cost := self._by_cost(candidate, have)) is not None:
-            bounds.append(by_cost)
-        least, objection = min(bounds, key=lambda bound: bound[0])
-        if least >= wanted:
-            return wanted, None
-        return max(least, have), objection
+        if candidate.fit < wanted:
+            least, against = candidate.fit, candidate.full
+        else:
+            least, against = wanted, None
+        held = self._held()
+        for bound in self.bounds:
+            more, objection = bound.more(held, candidate)
+            if have + more < least:
+                least, against = have + more, objection()
+        return max(least, have), against if least < wanted else None
 
-    def _by_count(self, candidate: Candidate, have: int) -> tuple[int, Objection]:
-        limit = self.service.policy.replicas_max
-        detail = (
-            f"{candidate.site.name} fits at {candidate.cost_ms:.1f} ms, but the policy's {limit} replicas are placed: "
-            "raise replicas.max"
+    def _held(self) -> Held:
+        needs = (self.candidates[site].variant.need * count for site, count in self.replicas.items())
+        return Held(
+            policy=self.service.policy,
+            replicas=self.replicas,
+            usd_per_hour=self.usd_per_hour,
+            domains=self.domains,
+            domains_wanted=self.domains_wanted,
+            need=sum(needs, Resources()),
         )
-        return have + limit - self.total, Objection(
-            Refusal.REPLICAS_MAX, float(self.total + 1), float(limit), "replicas", detail
-        )
-
-    def _by_domains(self, candidate: Candidate, have: int) -> tuple[int, Objection]:
-        """Keeps replicas back for the failure domains that are still wanted."""
-        policy, domain, domains = self.service.policy, candidate.site.failure_domain, self.domains
-        missing = max(self.domains_wanted - len(domains | {domain}), 0)
-        detail = (
-            f"failure domain {domain} is taken and replicas.max {policy.replicas_max} leaves the rest for "
-            f"{missing} more: raise replicas.max or lower replicas.min_failure_domains"
-        )
-        objection = Objection(
-            Refusal.FAILURE_DOMAIN, float(len(domains)), float(policy.min_failure_domains), "failure domains", detail
-        )
-        return have + policy.replicas_max - self.total - missing, objection
-
-    def _by_cost(self, candidate: Candidate, have: int) -> tuple[int, Objection] | None:
-        limit, price = self.service.policy.max_usd_per_hour, candidate.replica_usd_per_hour
-        if limit is None or price <= 0:
-            return None
-        with_one_more = self.usd_per_hour + price
-        detail = (
-            f"one more replica at {candidate.site.name} makes {with_one_more:g} USD/h, the policy allows {limit:g}: "
-            "raise cost.max_usd_per_hour"
-        )
-        more = math.floor((limit - self.usd_per_hour) / price + NOTHING)
-        return have + more, Objection(Refusal.COST, with_one_more, limit, "USD/h", detail)
 
 
 def _narrow(candidate: Candidate, demand: DemandSpec, rate_rps: float, room_rps: float) -> Objection:

@@ -1,16 +1,15 @@
 """What is left of sites and links while one decision hands it out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.model.claims import Claim, ReplicaHold
-from orchestrator.model.ids import NodeName, ServiceRef, SiteName, VersionRef, ZoneName
-from orchestrator.model.legs import Path, PathKind
+from orchestrator.model.ids import NodeName, ServiceRef, SiteName, VersionRef
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Refusal
-from orchestrator.model.specs import DemandSpec, ServiceSpec, SiteKind, SiteSpec, VariantSpec
-from orchestrator.placement.estimates import request_bps, response_bps
+from orchestrator.model.specs import AntiAffinity, QuotaSpec, ServiceSpec, SiteKind, SiteSpec, VariantSpec, Within
+from orchestrator.placement.links import Links
 from orchestrator.placement.rules import Objection
 
 _LIVE = (ClaimPhase.RESERVED, ClaimPhase.BOUND)
@@ -28,38 +27,49 @@ class Ledger:
 
     What counts against a service at a site: jobs, draining claims, claims of services that are no longer wanted, its
     own predecessors (a successor stands beside them), all that was placed before it in this decision, and live claims
-    of services of the same or a higher priority. Live claims of a lower priority do not: they make way.
+    of services of the same or a higher priority. Live claims of a lower priority do not: they make way, unless frozen.
     """
 
     sites: Mapping[SiteName, SiteSpec]
     services: Mapping[ServiceRef, ServiceSpec]
     claims: Mapping[SiteName, Sequence[Claim]]
-    planned: set[ServiceRef] = field(default_factory=set)
+    links: Links
+    quotas: Sequence[QuotaSpec] = ()
+    planned: dict[ServiceRef, frozenset[SiteName]] = field(default_factory=dict)
     added: dict[SiteName, list[tuple[NodeName | None, Resources]]] = field(default_factory=dict)
-    wan_bps: dict[ZoneName, float] = field(default_factory=dict)
-    legs_bps: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)  # requests, responses
+    taken: dict[str, Resources] = field(default_factory=dict)  # by namespace: of all that is planned
 
     def runs(self, service: ServiceRef) -> frozenset[SiteName]:
         """Sites where a version of the service runs or is about to."""
-        return frozenset(
-            site
-            for site, claims in self.claims.items()
+        return frozenset(claim.site for claim in self.live(service))
+
+    def live(self, service: ServiceRef) -> list[Claim]:
+        """Replicas of any version that run or are about to."""
+        return [
+            claim
+            for _, claims in sorted(self.claims.items())
             for claim in claims
             if is_live(claim) and isinstance(claim.hold, ReplicaHold) and claim.hold.service == service
-        )
+        ]
+
+    def running(self, service: ServiceSpec, site: SiteName, variant: VariantSpec) -> int:
+        """Replicas that the wanted ones would simply keep."""
+        return sum(_is_own(claim, service, variant) for claim in self.claims.get(site, ()))
 
     def fit(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> tuple[int, Objection]:
         """How many replicas the site bears, its own running ones included; and what stands against one more."""
         free, nodes = self._free(service, site, variant)
-        count = _times(free, variant.need)
+        count = variant.need.times_in(free)
         if site.kind is SiteKind.EDGE:
-            count = min(count, sum(_times(left, variant.need) for left in nodes.values()))
+            count = min(count, sum(variant.need.times_in(left) for left in nodes.values()))
             free = max(nodes.values(), key=lambda left: (left.memory_bytes, left.compute_millis), default=Resources())
         return max(count, 0), _full(site, free, variant)
 
     def take(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec, count: int) -> None:
         """Record a placement: what is not running yet goes to the nodes with most free memory, as it will at commit."""
-        running = sum(_is_own(claim, service, variant) for claim in self.claims.get(site.name, ()))
+        running = self.running(service, site.name, variant)
+        space = service.ref.namespace
+        self.taken[space] = self.taken.get(space, Resources()) + variant.need * count
         added = self.added.setdefault(site.name, [])
         for _ in range(count - running):
             _, nodes = self._free(service, site, variant)
@@ -92,41 +102,90 @@ class Ledger:
         other = self.services.get(claim.hold.service)
         if other is None or other.ref == service.ref or other.ref in self.planned:
             return True
-        return other.policy.priority >= service.policy.priority
+        return _keeps_from(other, service)
 
-    # ---- links
+    # ---- namespaces and neighbours
 
-    def room_rps(self, path: Path, demand: DemandSpec, wan_bps_per_zone: float | None) -> float:
-        """Calls per second that the path still bears; legs without a measured throughput bear any number."""
-        rooms = [float("inf")]
-        request_bits, response_bits = 8 * demand.request_bytes, 8 * demand.response_bytes
-        both = request_bits + response_bits
-        if wan_bps_per_zone is not None and path.kind is not PathKind.LAN and both:
-            rooms.append((wan_bps_per_zone - self.wan_bps.get(path.zone, 0.0)) / both)
-        for leg in path.legs:
-            used = self.legs_bps.get((leg.source, leg.target), (0.0, 0.0))
-            if (bps := request_bps(leg, path)) and request_bits:
-                rooms.append((bps - used[0]) / request_bits)
-            if (bps := response_bps(leg, path)) and response_bits:
-                rooms.append((bps - used[1]) / response_bits)
-        return max(min(rooms), 0.0)
+    def quota_left(self, service: ServiceSpec) -> list[tuple[QuotaSpec, Resources]]:
+        """What each quota of its namespace leaves to the service's replicas, its own running ones included.
 
-    def send(self, path: Path, demand: DemandSpec, rate_rps: float) -> None:
-        """Record calls on a path."""
-        request, response = 8 * demand.request_bytes * rate_rps, 8 * demand.response_bytes * rate_rps
-        if path.kind is not PathKind.LAN:
-            self.wan_bps[path.zone] = self.wan_bps.get(path.zone, 0.0) + request + response
-        for leg in path.legs:
-            used = self.legs_bps.get((leg.source, leg.target), (0.0, 0.0))
-            self.legs_bps[leg.source, leg.target] = (used[0] + request, used[1] + response)
+        Jobs have their queue's quota. A predecessor beside its successor, and what drains, does not count twice.
+        """
+        quotas = [quota for quota in self.quotas if quota.namespace == service.ref.namespace]
+        if not quotas:
+            return []
+        taken = self.taken.get(service.ref.namespace, Resources())
+        for claims in self.claims.values():
+            for claim in claims:
+                hold = claim.hold
+                if not isinstance(hold, ReplicaHold) or not is_live(claim) or hold.service == service.ref:
+                    continue
+                if hold.service.namespace == service.ref.namespace and self._goes_first(hold.service, service):
+                    taken += claim.need
+        return [(quota, quota.limit - taken) for quota in quotas]
+
+    def _goes_first(self, other: ServiceRef, service: ServiceSpec) -> bool:
+        """Whether a service that is not planned yet keeps what it runs."""
+        spec = self.services.get(other)
+        return spec is None or (other not in self.planned and _keeps_from(spec, service))
+
+    def occupied(self, service: ServiceSpec) -> dict[SiteName, AntiAffinity]:
+        """Sites that hold what the service is kept apart from.
+
+        One that is not planned yet counts where it runs and keeps its place, but not where both run already: then the
+        service planned first stays.
+        """
+        found: dict[SiteName, AntiAffinity] = {}
+        own = self.runs(service.ref)
+        own_domains = self._domains(own)
+        for rule in _rivals(service, self.services):
+            there = self.planned.get(rule.service)
+            if there is None:
+                there = self.runs(rule.service) if self._goes_first(rule.service, service) else frozenset()
+                spec = self.services.get(rule.service)
+                if spec is not None and spec.freeze is None:
+                    there = frozenset(
+                        site
+                        for site in there - own
+                        if rule.within is Within.SITE or not self._domains([site]) & own_domains
+                    )
+            domains = self._domains(there) if rule.within is Within.FAILURE_DOMAIN else frozenset()
+            for name, site in self.sites.items():
+                if name in there or site.failure_domain in domains:
+                    found.setdefault(name, rule)
+        return found
+
+    def _domains(self, names: Iterable[SiteName]) -> frozenset[str]:
+        return frozenset(self.sites[name].failure_domain for name in names if name in self.sites)
 
 
-def ledger_of(sites: Mapping[SiteName, SiteSpec], services: Sequence[ServiceSpec], claims: Sequence[Claim]) -> Ledger:
+def ledger_of(
+    sites: Mapping[SiteName, SiteSpec],
+    services: Sequence[ServiceSpec],
+    claims: Sequence[Claim],
+    quotas: Sequence[QuotaSpec] = (),
+) -> Ledger:
     at_site: dict[SiteName, list[Claim]] = {}
     for claim in sorted(claims, key=lambda claim: claim.id):
         if claim.phase is not ClaimPhase.RELEASED:
             at_site.setdefault(claim.site, []).append(claim)
-    return Ledger(sites, {service.ref: service for service in services}, at_site)
+    ordered = sorted(quotas, key=lambda quota: (quota.namespace, quota.name))
+    return Ledger(sites, {service.ref: service for service in services}, at_site, Links(sites), ordered)
+
+
+def _keeps_from(other: ServiceSpec, service: ServiceSpec) -> bool:
+    """Whether what `other` runs stays, although `service` is planned before it."""
+    return other.policy.priority >= service.policy.priority or other.freeze is not None
+
+
+def _rivals(service: ServiceSpec, services: Mapping[ServiceRef, ServiceSpec]) -> list[AntiAffinity]:
+    """Whom the service is kept apart from: by its own policy, or by theirs. A service is not its own rival."""
+    said = {rule for rule in service.policy.anti_affinity if rule.service != service.ref}
+    for ref, other in services.items():
+        for rule in other.policy.anti_affinity:
+            if ref != service.ref == rule.service:
+                said.add(AntiAffinity(ref, rule.within))
+    return sorted(said, key=lambda rule: (rule.service, rule.within))
 
 
 def _is_own(claim: Claim, service: ServiceSpec, variant: VariantSpec) -> bool:
@@ -136,13 +195,6 @@ def _is_own(claim: Claim, service: ServiceSpec, variant: VariantSpec) -> bool:
         return False
     kept: tuple[ServiceRef, VersionRef, str] = (hold.service, hold.version, hold.digest)
     return kept == (service.ref, service.version.ref, variant.digest) and claim.need == variant.need
-
-
-def _times(free: Resources, need: Resources) -> int:
-    """How often `need` fits."""
-    memory = free.memory_bytes // need.memory_bytes if need.memory_bytes else 1 << 30
-    compute = free.compute_millis // need.compute_millis if need.compute_millis else 1 << 30
-    return max(min(memory, compute), 0)
 
 
 def _full(site: SiteSpec, free: Resources, variant: VariantSpec) -> Objection:

@@ -1,17 +1,28 @@
 """What a decision says of itself: why these sites, why not the others, and who came nearest."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Leg
-from orchestrator.model.snapshot import ChosenSite, Refusal, RefusedSite, Share, Unserved
+from orchestrator.model.snapshot import ChosenSite, Costs, Refusal, RefusedSite, Share, Unserved
+from orchestrator.model.specs import PolicySpec
 from orchestrator.placement.candidates import Candidate, Field
+from orchestrator.placement.costs import changes_usd_per_hour, unserved_usd_per_hour
 from orchestrator.placement.filling import Filling
 from orchestrator.placement.rules import Objection
 
 # How near a refused site came: it took what it could, it is too slow, it would need something else to change first.
-_NEAR = {Refusal.TOO_SLOW: 1, Refusal.STALE_LEG: 2, Refusal.NO_PATH: 4, Refusal.REQUIREMENT: 5, Refusal.RESIDENCY: 6}
+_NEAR = {
+    Refusal.TOO_SLOW: 1,
+    Refusal.STALE_LEG: 2,
+    Refusal.NO_PATH: 4,
+    Refusal.REQUIREMENT: 5,
+    Refusal.BANNED: 5,
+    Refusal.BURST_TO_CLOUD: 5,
+    Refusal.RESIDENCY: 6,
+}
 
 
 def chosen_sites(filled: Filling) -> tuple[ChosenSite, ...]:
@@ -27,11 +38,11 @@ def _chosen(candidate: Candidate, others: Sequence[Candidate], filled: Filling) 
         other
         for other in others
         if other.preference == candidate.preference
-        and other.cost_ms < candidate.cost_ms
+        and (other.usd_per_hour, other.cost_ms) < (candidate.usd_per_hour, candidate.cost_ms)
         and not _stopped(other.site.name, filled)
     ]
     kept = candidate.running and bool(better)
-    next_best = min(others, key=lambda other: other.rank(other.cost_ms, 0.0), default=None)
+    next_best = min(others, key=lambda other: other.rank(0.0), default=None)
     return ChosenSite(
         site=name,
         replicas=filled.replicas[name],
@@ -42,18 +53,45 @@ def _chosen(candidate: Candidate, others: Sequence[Candidate], filled: Filling) 
         next_best=next_best.site.name if next_best else None,
         margin_ms=next_best.cost_ms - candidate.cost_ms if next_best else None,
         reason=_why(candidate, next_best, kept, filled),
+        costs=_costs(candidate, filled),
     )
+
+
+def _costs(candidate: Candidate, filled: Filling) -> Costs:
+    """What this site's replicas and the calls that it is given cost; starts and stops count for the whole service."""
+    name = candidate.site.name
+    calls = Costs()
+    for zone, arc in sorted(candidate.arcs.items()):
+        share = filled.shares.get((zone, name), 0.0)
+        calls += Costs(egress=arc.calls.egress * share, latency=arc.calls.latency * share)
+    return calls + Costs(replicas=filled.replicas[name] * candidate.replica_usd_per_hour)
+
+
+def costs_of(filled: Filling, chosen: Sequence[ChosenSite]) -> Costs:
+    """Of the whole service. Against what runs: a replica of another version or variant counts as a start and a stop."""
+    service, ledger = filled.service, filled.ledger
+    kept = sum(
+        min(count, ledger.running(service, site, filled.candidates[site].variant))
+        for site, count in filled.replicas.items()
+    )
+    changes = changes_usd_per_hour(filled.total - kept, len(ledger.live(service.ref)) - kept, service.policy)
+    rates = {demand.zone: demand.rate_rps for demand in service.demands}
+    lost_rps = math.fsum(share * rates[zone] for zone, share in sorted(filled.left.items()))
+    costs = Costs(unserved=unserved_usd_per_hour(lost_rps, service.policy), changes=changes)
+    return sum((one.costs for one in chosen), costs)
 
 
 def _why(candidate: Candidate, next_best: Candidate | None, kept: bool, filled: Filling) -> str:
     name, policy = candidate.site.name, filled.service.policy
     zones = sorted(zone for zone, site in filled.shares if site == name)
-    task = f"serves {', '.join(zones)}" if zones else "stands by for the policy's replicas or failure domains"
+    task = f"serves {', '.join(zones)}" if zones else f"stands by for {_stands_by_for(name, policy)}"
     short = max(policy.replicas_min - filled.total, 0)
     lacking = f"; {short} of the policy's {policy.replicas_min} replicas fit nowhere" if short else ""
     if len(filled.domains) < policy.min_failure_domains:
         lacking += f"; only {len(filled.domains)} of {policy.min_failure_domains} failure domains are within the limits"
     said = f"{task}: expected p99 {candidate.cost_ms:.1f} ms"
+    if candidate.held:
+        return f"{said}, runs already and the freeze {filled.service.freeze} keeps it{lacking}"
     if kept:
         return f"{said}, runs already and no other is better by more than {policy.min_gain:.0%}{lacking}"
     if next_best is None:
@@ -61,7 +99,17 @@ def _why(candidate: Candidate, next_best: Candidate | None, kept: bool, filled: 
     if candidate.preference > next_best.preference:
         ahead = candidate.preference - next_best.preference
         return f"{said}, preferred to {next_best.site.name} by {ahead:g}{lacking}"
-    return f"{said}, next is {next_best.site.name} with {next_best.cost_ms:.1f} ms{lacking}"
+    more = next_best.usd_per_hour - candidate.usd_per_hour
+    dearer = f" and {more:.3g} USD/h more" if next_best.cost_ms <= candidate.cost_ms and more > 0 else ""
+    return f"{said}, next is {next_best.site.name} with {next_best.cost_ms:.1f} ms{dearer}{lacking}"
+
+
+def _stands_by_for(site: SiteName, policy: PolicySpec) -> str:
+    if any(pin.site == site for pin in policy.pins):
+        return "its pin"
+    if policy.survive_site_losses:
+        return "the policy's replicas, failure domains or the loss of another site"
+    return "the policy's replicas or failure domains"
 
 
 def shares_of(filled: Filling) -> tuple[Share, ...]:
@@ -111,21 +159,29 @@ def _stopped(site: SiteName, filled: Filling) -> bool:
 
 
 def _outranked(candidate: Candidate, zone: ZoneName, filled: Filling) -> Objection:
-    cost_ms, name = candidate.arcs[zone].cost_ms, candidate.site.name
+    mine, name = candidate.arcs[zone], candidate.site.name
     takers = [filled.candidates[site] for served, site in filled.shares if served == zone]
     if not takers:
-        detail = f"{name} could serve zone {zone} in {cost_ms:.1f} ms, but there is nothing left to serve"
-        return Objection(Refusal.OUTRANKED, cost_ms, None, "ms", detail)
-    gain = filled.service.policy.min_gain
-    taker = min(takers, key=lambda one: one.rank(one.arcs[zone].cost_ms, gain))
-    best_ms = taker.arcs[zone].cost_ms
-    if taker.preference > candidate.preference:
-        why = f"the policy prefers {taker.site.name} by {taker.preference - candidate.preference:g}"
-    elif cost_ms < best_ms:
-        why = f"{taker.site.name} runs already at {best_ms:.1f} ms: lower stability.min_gain to move for less"
+        detail = f"{name} could serve zone {zone} in {mine.cost_ms:.1f} ms, but there is nothing left to serve"
+        return Objection(Refusal.OUTRANKED, mine.cost_ms, None, "ms", detail)
+    taker = min(takers, key=lambda one: one.rank(filled.gain, zone))
+    best, other, reason = taker.arcs[zone], taker.site.name, Refusal.OUTRANKED
+    actual, limit, unit = mine.cost_ms, best.cost_ms, "ms"
+    if taker.held and not candidate.held:
+        reason, why = Refusal.FROZEN, f"the freeze {filled.service.freeze} keeps {other}: edit stability.freeze to move"
+    elif taker.preference > candidate.preference:
+        why = f"the policy prefers {other} by {taker.preference - candidate.preference:g}"
+    elif (mine.usd_per_hour, mine.cost_ms) < (best.usd_per_hour, best.cost_ms):
+        why = f"{other} runs already at {best.cost_ms:.1f} ms: lower stability.min_gain to move for less"
+    elif mine.cost_ms <= best.cost_ms and mine.usd_per_hour > best.usd_per_hour:
+        actual, limit, unit = mine.usd_per_hour, best.usd_per_hour, "USD/h"
+        why = (
+            f"all told it costs {actual:.3g} USD/h, {other} {limit:.3g} at {best.cost_ms:.1f} ms: "
+            "latency.usd_per_hour_waited says what waiting counts"
+        )
     else:
-        why = f"{taker.site.name} answers in {best_ms:.1f} ms"
-    return Objection(Refusal.OUTRANKED, cost_ms, best_ms, "ms", f"{name} fits at {cost_ms:.1f} ms, but {why}")
+        why = f"{other} answers in {best.cost_ms:.1f} ms"
+    return Objection(reason, actual, limit, unit, f"{name} fits at {mine.cost_ms:.1f} ms, but {why}")
 
 
 def unserved_of(sites: Sequence[SiteName], seen: Field, filled: Filling) -> tuple[Unserved, ...]:

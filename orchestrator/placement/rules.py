@@ -1,13 +1,14 @@
 """The limits that a site or a path must keep. Each rule is a small value that answers `check`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
 from orchestrator.model.snapshot import Interval, PlacementSettings, Refusal, RefusedSite
 from orchestrator.model.specs import (
+    AntiAffinity,
     DemandSpec,
     PolicySpec,
     ServiceSpec,
@@ -16,6 +17,7 @@ from orchestrator.model.specs import (
     SiteSpec,
     Variant,
     VariantSpec,
+    Within,
 )
 from orchestrator.placement.estimates import response_ms
 
@@ -86,6 +88,48 @@ class Resident:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBanned:
+    """Sites that the policy names in `affinity.bans`."""
+
+    bans: frozenset[SiteName]
+
+    def check(self, site: SiteSpec) -> Objection | None:
+        if site.name not in self.bans:
+            return None
+        remedy = f"the policy bans {site.name}: take it out of affinity.bans"
+        return Objection(Refusal.BANNED, None, None, "", remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOnly:
+    """For a policy that does not burst to the cloud."""
+
+    def check(self, site: SiteSpec) -> Objection | None:
+        if site.kind is SiteKind.EDGE:
+            return None
+        remedy = f"{site.name} is a region and the policy keeps out of regions: set cost.burst_to_cloud to true"
+        return Objection(Refusal.BURST_TO_CLOUD, None, None, "", remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptApart:
+    """From the services that hold these sites."""
+
+    occupied: Mapping[SiteName, AntiAffinity]
+
+    def check(self, site: SiteSpec) -> Objection | None:
+        rule = self.occupied.get(site.name)
+        if rule is None:
+            return None
+        where = site.name if rule.within is Within.SITE else f"failure domain {site.failure_domain}"
+        remedy = (
+            f"service {rule.service} holds {where} and goes first: change affinity.anti_affinity, give this one a "
+            "higher priority, or offer another site"
+        )
+        return Objection(Refusal.ANTI_AFFINITY, None, None, "", remedy)
+
+
+@dataclass(frozen=True, slots=True)
 class ResidentTransit:
     """The same rule for the region whose front the calls pass; one without a Site object has no jurisdiction."""
 
@@ -118,7 +162,7 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class SoonestAnswer:
-    """Prefer the site whose answer arrives first. Cost, ms: the p99 that its caller is expected to see."""
+    """The latency objective. Cost, ms: the p99 that a caller is expected to see; `costs.py` prices it."""
 
     max_response_ms: float | None
 
@@ -138,7 +182,7 @@ class SoonestAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """All rules of one service that do not depend on what else is placed."""
+    """All rules of one service that do not depend on what else it places."""
 
     of_site: tuple[SiteLimit, ...]
     of_path: tuple[PathLimit, ...]
@@ -153,14 +197,28 @@ class Limits:
         response = response_ms(path, demand, variant, self.settings)
         return next((found for limit in self.of_path if (found := limit.check(path, response))), response)
 
+    def hard(self) -> "Limits":
+        """Without the latency objective: of a site where a frozen service runs, and stays though it became slow."""
+        return replace(self, of_path=tuple(one for one in self.of_path if isinstance(one, ResidentTransit)))
 
-def limits_of(service: ServiceSpec, sites: Mapping[SiteName, SiteSpec], settings: PlacementSettings) -> Limits:
+
+def limits_of(
+    service: ServiceSpec,
+    sites: Mapping[SiteName, SiteSpec],
+    occupied: Mapping[SiteName, AntiAffinity],
+    settings: PlacementSettings,
+) -> Limits:
+    """`occupied`: sites that hold what the service is kept apart from."""
     policy = service.policy
-    of_site: list[SiteLimit] = [Required({rule.site: rule for rule in service.rules})]
+    of_site: list[SiteLimit] = []
     of_path: list[PathLimit] = []
     if policy.jurisdictions is not None:
-        of_site.insert(0, Resident(policy.jurisdictions))
+        of_site.append(Resident(policy.jurisdictions))
         of_path.append(ResidentTransit(policy.jurisdictions, sites))
+    of_site.append(NotBanned(policy.bans))
+    if not policy.burst_to_cloud:
+        of_site.append(EdgeOnly())
+    of_site += [Required({rule.site: rule for rule in service.rules}), KeptApart(occupied)]
     soonest = SoonestAnswer(policy.latency_p99_ms)
     if policy.latency_p99_ms is not None:
         of_path += [Fresh(policy.max_sample_age_s), soonest]

@@ -244,6 +244,7 @@ def test_order_and_seed_do_not_matter(snapshot: Snapshot, settings: PlacementSet
         ),
         paths=shuffled(snapshot.paths),
         claims=shuffled(snapshot.claims),
+        quotas=shuffled(snapshot.quotas),
     )
     assert place(mixed, settings, seed) == place(snapshot, settings, 0)
 

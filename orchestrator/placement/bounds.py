@@ -1,0 +1,121 @@
+"""How many more replicas a service may have at a site, by what its other replicas leave. Each bound is a value."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.model.ids import SiteName
+from orchestrator.model.resources import Resources
+from orchestrator.model.snapshot import Refusal
+from orchestrator.model.specs import PolicySpec, QuotaSpec
+from orchestrator.placement.candidates import Candidate
+from orchestrator.placement.rules import Objection
+
+MANY = 1 << 30
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a service holds so far in one decision."""
+
+    policy: PolicySpec
+    replicas: Mapping[SiteName, int]
+    usd_per_hour: float
+    domains: frozenset[str]
+    domains_wanted: int
+    need: Resources  # of all its replicas
+
+    @property
+    def total(self) -> int:
+        return sum(self.replicas.values())
+
+
+class Bound(Protocol):
+    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+        """How many more replicas, and what stands against one more than that."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByCount:
+    """`replicas.max`."""
+
+    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+        limit = held.policy.replicas_max
+
+        def objection() -> Objection:
+            detail = (
+                f"{candidate.site.name} fits at {candidate.cost_ms:.1f} ms, but the policy's {limit} replicas are "
+                "placed: raise replicas.max"
+            )
+            return Objection(Refusal.REPLICAS_MAX, float(held.total + 1), float(limit), "replicas", detail)
+
+        return limit - held.total, objection
+
+
+@dataclass(frozen=True, slots=True)
+class ByDomains:
+    """Keeps replicas back for the failure domains that are still wanted."""
+
+    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+        policy, domain = held.policy, candidate.site.failure_domain
+        missing = max(held.domains_wanted - len(held.domains | {domain}), 0)
+
+        def objection() -> Objection:
+            detail = (
+                f"failure domain {domain} is taken and replicas.max {policy.replicas_max} leaves the rest for "
+                f"{missing} more: raise replicas.max or lower replicas.min_failure_domains"
+            )
+            has, wants = float(len(held.domains)), float(policy.min_failure_domains)
+            return Objection(Refusal.FAILURE_DOMAIN, has, wants, "failure domains", detail)
+
+        return policy.replicas_max - held.total - missing, objection
+
+
+@dataclass(frozen=True, slots=True)
+class ByCost:
+    """`cost.max_usd_per_hour`."""
+
+    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+        limit, price = held.policy.max_usd_per_hour, candidate.replica_usd_per_hour
+
+        def objection() -> Objection:
+            with_one_more = held.usd_per_hour + price
+            detail = (
+                f"one more replica at {candidate.site.name} makes {with_one_more:g} USD/h, the policy allows "
+                f"{limit:g}: raise cost.max_usd_per_hour"
+            )
+            return Objection(Refusal.COST, with_one_more, limit, "USD/h", detail)
+
+        if limit is None or price <= 0:
+            return MANY, objection
+        return math.floor((limit - held.usd_per_hour) / price + 1e-9), objection
+
+
+@dataclass(frozen=True, slots=True)
+class ByQuota:
+    """What the namespace's TenantQuota objects leave to the service."""
+
+    left: Sequence[tuple[QuotaSpec, Resources]]
+
+    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+        need = candidate.variant.need
+        counts = [(need.times_in(left - held.need), index) for index, (_, left) in enumerate(self.left)]
+        least, at = min(counts, default=(MANY, 0))
+
+        def objection() -> Objection:
+            quota, left = self.left[at]
+            asked, rest = need * (least + 1), left - held.need
+            if rest.memory_bytes < asked.memory_bytes:
+                wants, has, unit = asked.memory_bytes / MIB, max(rest.memory_bytes, 0) / MIB, "MiB"
+            else:
+                wants, has, unit = asked.compute_millis / 1000, max(rest.compute_millis, 0) / 1000, "cores"
+            detail = (
+                f"{least + 1} more replicas need {wants:g} {unit}, TenantQuota {quota.namespace}/{quota.name} leaves "
+                f"{has:g}: raise it, or lower what other services of the namespace hold"
+            )
+            return Objection(Refusal.QUOTA, wants, has, unit, detail)
+
+        return least, objection

@@ -1,0 +1,72 @@
+"""What is left of links while one decision hands it out, also for the day on which a site is gone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from orchestrator.model.ids import SiteName
+from orchestrator.model.legs import Path, PathKind
+from orchestrator.model.specs import DemandSpec, SiteSpec
+from orchestrator.placement.estimates import request_bps, response_bps
+
+Link: TypeAlias = tuple[str, ...]  # what calls share: ("wan", zone), ("in", site), ("leg", source, target, "up")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one call puts on a link. `limit_bps` None: nobody measured or declared one."""
+
+    link: Link
+    call_bits: float
+    limit_bps: float | None
+
+
+@dataclass(slots=True)
+class Links:
+    """Bits per second by link and by the site that the calls go to, and what is kept free for each site's loss.
+
+    When a site is gone its calls no longer load the links, and what was kept free for that day does.
+    """
+
+    sites: Mapping[SiteName, SiteSpec]
+    used_bps: dict[Link, dict[SiteName, float]] = field(default_factory=dict)
+    spare_bps: dict[Link, dict[SiteName, float]] = field(default_factory=dict)  # by the site that would be gone
+
+    def room_rps(self, path: Path, demand: DemandSpec, wan_bps: float | None, lost: SiteName | None = None) -> float:
+        """Calls per second that the path still bears today and on any day planned for; or once `lost` is gone."""
+        rooms = [float("inf")]
+        for load in self._loads(path, demand, wan_bps):
+            if not load.limit_bps or not load.call_bits:
+                continue
+            used, spare = self.used_bps.get(load.link, {}), self.spare_bps.get(load.link, {})
+            total = sum(used.values())
+            after = {site: total - used.get(site, 0.0) + more for site, more in spare.items() if site != path.site}
+            without = total - used.get(lost, 0.0) + spare.get(lost, 0.0) if lost else max([total, *after.values()])
+            rooms.append((load.limit_bps - without) / load.call_bits)
+        return max(min(rooms), 0.0)
+
+    def send(self, path: Path, demand: DemandSpec, rate_rps: float) -> None:
+        """Record calls on a path."""
+        for load in self._loads(path, demand, None):
+            used = self.used_bps.setdefault(load.link, {})
+            used[path.site] = used.get(path.site, 0.0) + load.call_bits * rate_rps
+
+    def keep_free(self, path: Path, demand: DemandSpec, rate_rps: float, lost: SiteName) -> None:
+        """Record calls that take this path once `lost` is gone."""
+        for load in self._loads(path, demand, None):
+            spare = self.spare_bps.setdefault(load.link, {})
+            spare[lost] = spare.get(lost, 0.0) + load.call_bits * rate_rps
+
+    def _loads(self, path: Path, demand: DemandSpec, wan_bps: float | None) -> Iterator[Load]:
+        request_bits, response_bits = 8.0 * demand.request_bytes, 8.0 * demand.response_bytes
+        site = self.sites.get(path.site)
+        if path.kind is not PathKind.LAN:
+            yield Load(("wan", path.zone), request_bits + response_bits, wan_bps)
+            yield Load(("in", path.site), request_bits, site.link_in_bps if site else None)
+            yield Load(("out", path.site), response_bits, site.link_out_bps if site else None)
+        region = self.sites.get(path.transit) if path.transit else None
+        for front in sorted({end for leg in path.legs for end in (leg.source, leg.target) if end.startswith("front/")}):
+            yield Load(("front", front), request_bits + response_bits, region.front_bps if region else None)
+        for leg in path.legs:
+            yield Load(("leg", leg.source, leg.target, "request"), request_bits, request_bps(leg, path))
+            yield Load(("leg", leg.source, leg.target, "response"), response_bits, response_bps(leg, path))
