@@ -146,6 +146,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("REPLICAS", _wanted_replicas),
         Column("RESIDENCY", _field("spec", "residency", "jurisdictions")),
     ),
+    "TenantQuota": (
+        Column("MEMORY_MIB", _field("spec", "memory_mib")),
+        Column("CORES", _field("spec", "cores")),
+    ),
     "TrainingJob": (
         Column("PHASE", phase_of),
         Column("STEP", _steps),

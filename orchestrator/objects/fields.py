@@ -65,8 +65,8 @@ def refuse(remedy: str, field: str = "", value: object = None) -> PydanticCustom
     return PydanticCustomError("skerry", "{remedy}", {"remedy": remedy, "field": field, "value": value})
 
 
-def distinct(values: list[str], field: str) -> None:
-    """Raises (for a validator) unless all values differ."""
+def distinct(values: list[str], field: str, listed: str = "") -> None:
+    """Raises (for a validator) unless all values differ. `field` of each entry of the list `listed`."""
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise refuse("give it once", f"{index}.{field}" if field else str(index), value)
+            raise refuse("give it once", ".".join(part for part in (listed, str(index), field) if part), value)

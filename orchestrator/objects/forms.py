@@ -14,16 +14,17 @@ from orchestrator.model.stored import Json, JsonObject, Key, StoredObject
 from orchestrator.objects.fields import NamespacedMetadata
 from orchestrator.objects.kinds import API_VERSION, KINDS, NODE, NODE_REMEDY
 from orchestrator.objects.model_forms import ModelService, ModelVersion, TrainingJob
-from orchestrator.objects.place_forms import Site, Zone
+from orchestrator.objects.place_forms import Site, TenantQuota, Zone
 from orchestrator.objects.policy_form import PlacementPolicy
 
-Form: TypeAlias = Site | Zone | ModelVersion | ModelService | PlacementPolicy | TrainingJob
+Form: TypeAlias = Site | Zone | ModelVersion | ModelService | PlacementPolicy | TenantQuota | TrainingJob
 FORMS: Mapping[str, type[Form]] = {
     "Site": Site,
     "Zone": Zone,
     "ModelVersion": ModelVersion,
     "ModelService": ModelService,
     "PlacementPolicy": PlacementPolicy,
+    "TenantQuota": TenantQuota,
     "TrainingJob": TrainingJob,
 }
 _READ_ONLY = ("uid", "generation", "managedBy", "creationTimestamp")

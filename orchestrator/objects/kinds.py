@@ -32,6 +32,7 @@ KINDS: Mapping[str, Kind] = _by_name(
     Kind("ModelVersion", "modelversions", ("mv", "versions"), True, True, "an immutable model with its variants"),
     Kind("ModelService", "modelservices", ("ms", "services", "svc"), True, False, "a version under a policy"),
     Kind("PlacementPolicy", "placementpolicies", ("pp", "policies"), True, False, "limits that a placement keeps"),
+    Kind("TenantQuota", "tenantquotas", ("tq", "quotas"), True, False, "the most that a namespace's replicas take"),
     Kind("TrainingJob", "trainingjobs", ("tj", "jobs"), True, True, "one training run that ends in a version"),
 )
 

@@ -7,10 +7,13 @@ from orchestrator.errors import InvalidRequest
 from orchestrator.model.ids import Digest, ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import (
+    AntiAffinity,
     DemandSpec,
     HardwareProfile,
     NodeSpec,
+    Pin,
     PolicySpec,
+    QuotaSpec,
     ServiceSpec,
     SiteKind,
     SiteSpec,
@@ -22,12 +25,14 @@ from orchestrator.model.specs import (
 from orchestrator.model.stored import StoredObject
 from orchestrator.objects.expressions import Expressions, site_rules
 from orchestrator.objects.forms import Form, form_of
+from orchestrator.objects.freezing import freeze_at
 from orchestrator.objects.model_forms import Demand, ModelService, ModelVersion, VariantFields
 from orchestrator.objects.model_forms import HardwareProfile as HardwareProfileForm
-from orchestrator.objects.place_forms import Quota, Site, Zone
+from orchestrator.objects.place_forms import Quota, Site, TenantQuota, Zone
 from orchestrator.objects.policy_form import PlacementPolicy, PlacementPolicyFields
 
 MIB = 1 << 20
+UNLIMITED = 1 << 62  # beyond any machine, within what every number format bears
 F = TypeVar("F", bound=Form)
 
 
@@ -45,6 +50,26 @@ def site_spec(stored: StoredObject, nodes: Sequence[NodeSpec], reachable: bool) 
         capacity=_capacity(spec.kind, spec.quota, nodes),
         nodes=tuple(sorted(nodes, key=lambda node: node.name)) if spec.kind is SiteKind.EDGE else (),
         reachable=reachable,
+        egress_usd_per_gb=spec.egress_usd_per_gb,
+        link_in_bps=_bps(spec.link_in_mbps),
+        link_out_bps=_bps(spec.link_out_mbps),
+        front_bps=_bps(spec.front_mbps),
+    )
+
+
+def _bps(mbps: float | None) -> float | None:
+    return None if mbps is None else mbps * 1e6
+
+
+def quota_spec(stored: StoredObject) -> QuotaSpec:
+    spec = _form(stored, TenantQuota).spec
+    return QuotaSpec(
+        namespace=stored.key.namespace,
+        name=stored.key.name,
+        limit=Resources(
+            UNLIMITED if spec.memory_mib is None else spec.memory_mib * MIB,
+            UNLIMITED if spec.cores is None else round(spec.cores * 1000),
+        ),
     )
 
 
@@ -71,21 +96,43 @@ def policy_spec(stored: StoredObject) -> PolicySpec:
     spec = _form(stored, PlacementPolicy).spec
     return PolicySpec(
         name=stored.key.name,
-        latency_p99_ms=spec.latency.p99_ms if spec.latency else None,
-        wan_bps_per_zone=spec.bandwidth.wan_mbps_per_zone * 1e6 if spec.bandwidth else None,
+        latency_p99_ms=spec.latency.p99_ms,
+        wan_bps_per_zone=_bps(spec.bandwidth.wan_mbps_per_zone),
         jurisdictions=frozenset(spec.residency.jurisdictions) if spec.residency else None,
         accuracy_min=spec.accuracy.min if spec.accuracy else None,
         replicas_min=spec.replicas.min,
         replicas_max=spec.replicas.max,
         min_failure_domains=spec.replicas.min_failure_domains,
-        max_usd_per_hour=spec.cost.max_usd_per_hour if spec.cost else None,
+        max_usd_per_hour=spec.cost.max_usd_per_hour,
         lost_after_s=spec.disconnect.lost_after_s,
         replace_lost=spec.disconnect.replace,
         valid_offline_s=spec.disconnect.valid_offline_s,
         min_gain=spec.stability.min_gain,
         max_sample_age_s=spec.stability.max_sample_age_s,
         priority=spec.priority,
+        burst_to_cloud=spec.cost.burst_to_cloud,
+        survive_site_losses=spec.replicas.survive_site_losses,
+        max_share_per_domain=spec.replicas.max_share_per_domain,
+        pins=tuple(Pin(SiteName(pin.site), pin.replicas) for pin in spec.affinity.pins),
+        bans=frozenset(SiteName(site) for site in spec.affinity.bans),
+        anti_affinity=tuple(
+            AntiAffinity(ServiceRef(stored.key.namespace, apart.service), apart.within)
+            for apart in spec.affinity.anti_affinity
+        ),
+        usd_per_hour_waited=spec.latency.usd_per_hour_waited,
+        usd_per_unserved_call=spec.cost.usd_per_unserved_call,
+        horizon_s=spec.stability.horizon_s,
+        usd_per_start=spec.stability.usd_per_start,
+        usd_per_stop=spec.stability.usd_per_stop,
+        rollout_bps_per_site=_bps(spec.bandwidth.rollout_mbps_per_site),
+        rollout_window_s=spec.rollout.window_s,
+        max_concurrent_changes=spec.rollout.max_concurrent_changes,
     )
+
+
+def freeze_of(policy: StoredObject, wall_s: float) -> str | None:
+    """The window of the policy that holds at that moment."""
+    return freeze_at(_form(policy, PlacementPolicy).spec.stability.freeze, wall_s)
 
 
 def version_spec(stored: StoredObject, pin: Variant | None = None) -> VersionSpec:
@@ -146,8 +193,9 @@ def service_spec(
     policy: StoredObject,
     sites: Sequence[StoredObject],
     measured_rps: Mapping[ZoneName, float],
+    freeze: str | None = None,
 ) -> ServiceSpec:
-    """`measured_rps` is what gateways counted for this service, by zone; `sites` are all sites."""
+    """`measured_rps`: what gateways counted for this service, by zone; `sites`: all; `freeze`: the window, if any."""
     spec = _form(stored, ModelService).spec
     rules = _form(policy, PlacementPolicy).spec
     return ServiceSpec(
@@ -156,6 +204,7 @@ def service_spec(
         policy=policy_spec(policy),
         demands=_demands(spec.demand, measured_rps),
         rules=site_rules(_expressions(rules), [_form(site, Site) for site in sites]),
+        freeze=freeze,
     )
 
 

@@ -27,6 +27,7 @@ SPECS: dict[str, dict[str, Json]] = {
         "demand": [{"zone": "callers", "rate_rps": 10, "request_bytes": 400, "response_bytes": 100}],
     },
     "PlacementPolicy": {},
+    "TenantQuota": {"cores": 4},
     "TrainingJob": {"model": "digits", "recipe": "digits-cnn"},
 }
 
