@@ -99,7 +99,8 @@ class PlacementLoop:
         observed = self._observations.observed(now_s)
         if _unreported(world, observed, now_s - self._since_s):
             return
-        taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s)
+        wall_s = self._clock.wall_s()
+        taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s, wall_s)
         decision = await asyncio.to_thread(place, taken.snapshot, self._settings, SEED)
         self.judgement = Judgement(taken.snapshot, decision, now_s)
         current, fresh = self._adopt(taken, decision, lease, now_s)
@@ -176,6 +177,8 @@ class PlacementLoop:
             now_s=wall_s,
             ids=self._ids,
             lost_after_s=taken.lost_after_s,
+            paces=taken.paces,
+            sizes=taken.artifact_sizes,
         )
         claims = _after(world.claims, changed)
         assigned = assignments(_nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s)

@@ -36,7 +36,7 @@ POLL_S = 0.2
 MAX_MODEL_BYTES = 8 << 30
 # Apart from the threads that the loops use for the store: many pushes at once must not delay a lease.
 INSPECTIONS = ThreadPoolExecutor(2, "inspecting")
-WARN_ON = frozenset({"Site", "Zone", "ModelService", "PlacementPolicy"})
+WARN_ON = frozenset({"Site", "Zone", "ModelService", "PlacementPolicy", "TenantQuota"})
 
 
 @dataclass(slots=True)
@@ -78,12 +78,12 @@ class Plane:
         now_s = self.clock.now_s()
         after = await asyncio.to_thread(world_of, objects.values(), world.claims)
         observed = self.observations.observed(now_s)
-        taken = take_snapshot(after, self.observations, observed, self.region, now_s, now_s)
+        taken = take_snapshot(after, self.observations, observed, self.region, now_s, now_s, self.clock.wall_s())
         decision = await asyncio.to_thread(place, taken.snapshot, PlacementSettings(), 0)
         warnings = {
             Key("ModelService", d.service.namespace, d.service.name): [placed_reason(d)[1]]
             for d in decision.services
-            if d.unserved
+            if d.unserved or d.shortfalls
         }
         for service, problem in taken.problems.items():
             warnings[Key("ModelService", service.namespace, service.name)] = [problem]

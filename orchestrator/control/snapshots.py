@@ -1,6 +1,6 @@
 """The snapshot that a decision is made on: what the store says, and what the links measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.control.observations import Observations
@@ -13,8 +13,10 @@ from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
 from orchestrator.model.specs import NodeSpec, ServiceSpec, SiteSpec, Variant
 from orchestrator.model.stored import Key, StoredObject
 from orchestrator.objects.translate import (
+    freeze_of,
     policy_of,
     policy_spec,
+    quota_spec,
     service_spec,
     site_spec,
     version_of,
@@ -23,6 +25,7 @@ from orchestrator.objects.translate import (
 )
 from orchestrator.placement.paths import compose
 from orchestrator.reconcile.observed import LIVE, Observed
+from orchestrator.reconcile.pacing import Pace, pace_of
 
 SILENT = "no node of the site is attached"
 
@@ -35,6 +38,7 @@ class Taken:
     artifact_sizes: Mapping[str, int]  # bytes by digest
     valid_offline_s: Mapping[ServiceRef, float]
     lost_after_s: Mapping[ServiceRef, float]
+    paces: Mapping[ServiceRef, Pace]
     declared_sites: frozenset[SiteName]
     problems: Mapping[ServiceRef, str]  # services that cannot even be considered, and why
 
@@ -56,17 +60,24 @@ def _outdated(decided: ServiceDecision, spec: ServiceSpec) -> bool:
 
 
 def take_snapshot(
-    world: World, observations: Observations, observed: Observed, region: str, now_s: float, since_s: float
+    world: World,
+    observations: Observations,
+    observed: Observed,
+    region: str,
+    now_s: float,
+    since_s: float,
+    wall_s: float,
 ) -> Taken:
     """Of everything declared and measured at `now_s`, by a control plane that has watched since `since_s`.
 
+    `wall_s`: the same moment on the wall clock, by which policies freeze.
     A service that cannot be judged is left out, with its reason: its policy is gone, say, or a node that holds a
     replica of it was not reported to this control plane yet and its policy still waits. A site or a zone that cannot be
     read is not there; what runs at such a site is moved as soon as it runs elsewhere, as if its object were deleted.
     """
     patience_s = lost_after_s(world)
     sites = _sites(world, observed, region)
-    services, problems = _services(world, _rates(world, observations, now_s))
+    services, problems = _services(world, _rates(world, observations, now_s), wall_s)
     problems |= _waiting(world, observed, patience_s, now_s - since_s)
     judged = tuple(
         _within_reach(service, world, observed, patience_s) for service in services if service.ref not in problems
@@ -78,10 +89,12 @@ def take_snapshot(
             services=judged,
             paths=compose(zones, sites, observations.legs(now_s), observations.front_regions()),
             claims=world.claims,
+            quotas=tuple(quota_spec(quota) for quota in sorted(world.of("TenantQuota"), key=lambda q: q.key)),
         ),
         artifact_sizes=_artifact_sizes(world),
         valid_offline_s={s.ref: s.policy.valid_offline_s for s in services},
         lost_after_s=patience_s,
+        paces={s.ref: pace_of(s.policy) for s in services},
         # Fronts keep the nodes of a site that cannot be read: they serve until what they hold runs elsewhere.
         declared_sites=frozenset(SiteName(key.name) for key in world.objects.get("Site", {})),
         problems=problems,
@@ -153,7 +166,7 @@ def _rates(world: World, observations: Observations, now_s: float) -> dict[tuple
 
 
 def _services(
-    world: World, rates: Mapping[tuple[ServiceRef, ZoneName], float]
+    world: World, rates: Mapping[tuple[ServiceRef, ZoneName], float], wall_s: float
 ) -> tuple[tuple[ServiceSpec, ...], dict[ServiceRef, str]]:
     found: list[ServiceSpec] = []
     problems: dict[ServiceRef, str] = {}
@@ -169,7 +182,9 @@ def _services(
             continue
         measured = {zone: rate for (service, zone), rate in rates.items() if service == ref}
         try:
-            found.append(service_spec(stored, version, policy, world.of("Site"), measured))
+            freeze = freeze_of(policy, wall_s)
+            kept = _frozen_version(world, ref, version) if freeze else version
+            found.append(service_spec(stored, kept, policy, world.of("Site"), measured, freeze))
         except InvalidRequest as err:
             problems[ref] = str(err)
     return tuple(found), problems
@@ -208,6 +223,11 @@ def _usable_version(world: World, service: StoredObject, ref: ServiceRef) -> Sto
     wanted = version_of(service, accepted) or version_of(service, loadable)
     if wanted is not None:
         return wanted
+    return next(_running_versions(world, ref), None)
+
+
+def _running_versions(world: World, ref: ServiceRef) -> Iterator[StoredObject]:
+    """Those that load, the newest name first."""
     running = {
         claim.hold.version
         for claim in world.claims
@@ -216,8 +236,13 @@ def _usable_version(world: World, service: StoredObject, ref: ServiceRef) -> Sto
     for version in sorted(running, reverse=True):
         stored = world.find("ModelVersion", version.namespace, version.name)
         if stored is not None and stored.status.get("phase") != "Failed":
-            return stored
-    return None
+            yield stored
+
+
+def _frozen_version(world: World, ref: ServiceRef, wanted: StoredObject) -> StoredObject:
+    """During a freeze a running version stays; a change that had already begun to serve is carried through."""
+    running = list(_running_versions(world, ref))
+    return next((version for version in running if version.key == wanted.key), running[0] if running else wanted)
 
 
 def _accurate_enough(version: StoredObject, service: StoredObject, policy: StoredObject | None) -> bool:

@@ -120,6 +120,8 @@ def placed_reason(decided: ServiceDecision) -> tuple[str, str]:
             text = f"zone {unserved.zone}: {unserved.share:.0%} unserved; nearest site {near.site}: {near.detail}"
             return "NoSiteFits", text
         return "NoSiteFits", f"zone {unserved.zone}: {unserved.share:.0%} unserved; no site is known"
+    if decided.shortfalls:
+        return "PolicyNotMet", "; ".join(f"{one.rule}: {one.detail}" for one in decided.shortfalls)
     return "PolicyMet", f"policy {decided.policy} is met at " + ", ".join(str(c.site) for c in decided.chosen)
 
 

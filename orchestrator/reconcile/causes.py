@@ -18,6 +18,7 @@ def _service_key(service: ServiceDecision) -> Hashable:
         tuple(sorted((c.site, c.replicas, c.variant) for c in service.chosen)),
         tuple(sorted((s.zone, s.site, round(s.share, 2)) for s in service.shares)),
         tuple(sorted(u.zone for u in service.unserved)),
+        tuple(sorted({s.rule for s in service.shortfalls})),
     )
 
 

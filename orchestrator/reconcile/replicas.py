@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import DecisionId, Digest, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef
@@ -9,6 +10,7 @@ from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import SiteKind, SiteSpec, Variant
 from orchestrator.reconcile.observed import Observed
+from orchestrator.reconcile.pacing import Pace, Pacing, pacing_of
 
 DRAIN_S = 2.0  # calls under way end; a caller's retry budget covers longer ones
 
@@ -51,24 +53,29 @@ def diff(
     now_s: float,
     ids: Iterator[str],
     lost_after_s: Mapping[ServiceRef, float],
+    paces: Mapping[ServiceRef, Pace] = MappingProxyType({}),
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Claim]:
-    """Claims to write so that the ledger comes a step closer to `wants`; empty once they agree.
+    """Claims to write so that the ledger comes a step closer to `wants`; empty once they agree, or while it waits.
 
     `ids` yields fresh name suffixes. `lost_after_s`: how long each service waits for a silent node; one that is not in
     it waits for ever. A claim on a node that is lost to its service is released; one on a silent node is kept.
+    `paces`: how fast replicas start, of the services that limit it; `sizes`: bytes of each artifact by digest.
     """
     writer = _Writer(decision, epoch, now_s)
-    judge = _Judge(observed, replica_phases(claims, observed), lost_after_s, now_s)
+    phases = replica_phases(claims, observed)
+    judge = _Judge(observed, phases, lost_after_s, now_s)
+    pacing = pacing_of(paces, sizes, claims, phases, now_s)
     replica_claims = [c for c in claims if isinstance(c.hold, ReplicaHold)]
     by_service: dict[ServiceRef, list[Want]] = {}
     for want in wants:
         by_service.setdefault(want.service, []).append(want)
     services = sorted(by_service.keys() | {c.hold.service for c in replica_claims if isinstance(c.hold, ReplicaHold)})
     changed: list[Claim] = []
-    nodes = _FreeNodes(sites, claims, observed)
+    starter = _Starter(sites, _FreeNodes(sites, claims, observed), pacing, writer, ids)
     for service in services:
         held = [c for c in replica_claims if isinstance(c.hold, ReplicaHold) and c.hold.service == service]
-        changed += _diff_service(by_service.get(service, []), held, judge, sites, nodes, writer, ids)
+        changed += _diff_service(by_service.get(service, []), held, judge, starter, writer)
     return changed
 
 
@@ -113,10 +120,8 @@ def _diff_service(
     wants: Sequence[Want],
     held: Sequence[Claim],
     judge: _Judge,
-    sites: Mapping[SiteName, SiteSpec],
-    nodes: "_FreeNodes",
+    starter: "_Starter",
     writer: _Writer,
-    ids: Iterator[str],
 ) -> list[Claim]:
     changed: list[Claim] = []
     live: list[Claim] = []
@@ -127,11 +132,7 @@ def _diff_service(
             live.append(claim)
     kept, surplus = _match(wants, live, judge)
     changed += [now for claim in kept if (now := _kept_as(claim, wants, judge, writer)) != claim]
-    started = [
-        _start(want, sites, nodes, writer, ids)
-        for want in wants
-        for _ in range(want.count - sum(_matches(want, c) for c in kept))
-    ]
+    started = [starter.start(want) for want in wants for _ in range(want.count - sum(_matches(want, c) for c in kept))]
     wanted = sum(w.count for w in wants)
     ready = sum(judge.serves(c) for c in kept)
     # A predecessor goes once every successor serves, or when it serves nobody itself.
@@ -173,29 +174,41 @@ def _match(wants: Sequence[Want], live: Sequence[Claim], judge: _Judge) -> tuple
     return kept, [c for c in live if c.id not in taken]
 
 
-def _start(
-    want: Want, sites: Mapping[SiteName, SiteSpec], nodes: "_FreeNodes", writer: _Writer, ids: Iterator[str]
-) -> Claim | None:
-    """None when no single node of the site has room, or the site is not there (any more): the next tick looks again."""
-    site = sites.get(want.site)
-    if site is None:
-        return None
-    node: NodeName | None = None
-    if site.kind is SiteKind.EDGE:
-        node = nodes.take(want.site, want.need)
-        if node is None:
+@dataclass(frozen=True, slots=True)
+class _Starter:
+    """Writes claims for new replicas while room and pace last."""
+
+    sites: Mapping[SiteName, SiteSpec]
+    nodes: "_FreeNodes"
+    pacing: Pacing
+    writer: _Writer
+    ids: Iterator[str]
+
+    def start(self, want: Want) -> Claim | None:
+        """None when no node of the site has room, the site is not there (any more), or enough is starting.
+
+        The next tick looks again.
+        """
+        site = self.sites.get(want.site)
+        if site is None:
             return None
-    return Claim(
-        id=ReplicaId(f"{want.service.name}-{want.site}-{next(ids)}"),
-        site=want.site,
-        node=node,
-        need=want.need,
-        phase=ClaimPhase.RESERVED,
-        hold=ReplicaHold(want.service, want.version, want.variant, want.digest),
-        decision=writer.decision,
-        epoch=writer.epoch,
-        since_s=writer.now_s,
-    )
+        edge = site.kind is SiteKind.EDGE
+        node = self.nodes.roomiest(want.site, want.need) if edge else None
+        if (edge and node is None) or not self.pacing.admit(want.service, want.site, want.digest):
+            return None
+        if node is not None:
+            self.nodes.take(want.site, node, want.need)
+        return Claim(
+            id=ReplicaId(f"{want.service.name}-{want.site}-{next(self.ids)}"),
+            site=want.site,
+            node=node,
+            need=want.need,
+            phase=ClaimPhase.RESERVED,
+            hold=ReplicaHold(want.service, want.version, want.variant, want.digest),
+            decision=self.writer.decision,
+            epoch=self.writer.epoch,
+            since_s=self.writer.now_s,
+        )
 
 
 class _FreeNodes:
@@ -208,13 +221,12 @@ class _FreeNodes:
             if claim.node is not None and (claim.site, claim.node) in self._free:
                 self._free[claim.site, claim.node] -= claim.need
 
-    def take(self, site: SiteName, need: Resources) -> NodeName | None:
+    def roomiest(self, site: SiteName, need: Resources) -> NodeName | None:
         """The node with the most free memory that fits; the least name among equals."""
         fitting = [
             (-free.memory_bytes, node) for (s, node), free in self._free.items() if s == site and need.fits_in(free)
         ]
-        if not fitting:
-            return None
-        node = min(fitting)[1]
+        return min(fitting)[1] if fitting else None
+
+    def take(self, site: SiteName, node: NodeName, need: Resources) -> None:
         self._free[site, node] -= need
-        return node

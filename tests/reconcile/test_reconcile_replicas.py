@@ -1,6 +1,6 @@
 """`diff`, applied until it is silent, brings the ledger to what is wanted and never stops a predecessor too soon."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -13,6 +13,7 @@ from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import NodeSpec, SiteKind, SiteSpec, Variant
 from orchestrator.reconcile.observed import Observed, SeenCloudReplica, SeenNode, SeenReplica
+from orchestrator.reconcile.pacing import Pace
 from orchestrator.reconcile.replicas import DRAIN_S, Want, diff, replica_phases
 
 DIGITS = ServiceRef("default", "digits")
@@ -45,6 +46,8 @@ class Fleet:
     ready: set[ReplicaId] = field(default_factory=set)
     silent_s: dict[NodeName, float] = field(default_factory=dict)
     now_s: float = 0.0
+    paces: Mapping[ServiceRef, Pace] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     ids: Iterator[str] = field(default_factory=lambda: (str(n) for n in count()))
 
     def observed(self) -> Observed:
@@ -86,6 +89,8 @@ class Fleet:
             now_s=self.now_s,
             ids=self.ids,
             lost_after_s={DIGITS: LOST_AFTER_S},
+            paces=self.paces,
+            sizes=self.sizes,
         )
         for claim in changed:
             if claim.phase is ClaimPhase.RELEASED:
