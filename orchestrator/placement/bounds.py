@@ -91,7 +91,7 @@ class ByCost:
 
         if limit is None or price <= 0:
             return MANY, objection
-        return math.floor((limit - held.usd_per_hour) / price + 1e-9), objection
+        return math.floor(min((limit - held.usd_per_hour) / price + 1e-9, MANY)), objection
 
 
 @dataclass(frozen=True, slots=True)
