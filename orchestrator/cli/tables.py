@@ -151,6 +151,21 @@ def _unserved(decision: "Mapping[str, Json]") -> Table:
     return table
 
 
+def _not_kept(decision: "Mapping[str, Json]") -> Table:
+    table = _table("Not kept", "RULE", "ACTUAL", "WANTED")
+    for one in _items(decision, "shortfalls"):
+        unit = str(one.get("unit") or "")
+        _add(table, _word(one.get("rule")), figure(one.get("actual")), figure(one.get("wanted"), unit), style="yellow")
+    return table
+
+
+def _costs(decision: "Mapping[str, Json]") -> Text:
+    """What the planner weighed; only replicas and egress are on a bill."""
+    terms = {name: value for name, value in _mapping(decision, "costs").items() if isinstance(value, int | float)}
+    told = ", ".join(f"{name} {figure(value)}" for name, value in terms.items())
+    return Text(f"Weighed at {figure(sum(terms.values()))} $/h: {told}" if terms else "")
+
+
 def _head(decision: "Mapping[str, Json]") -> Text:
     service, version = _mapping(decision, "service"), _mapping(decision, "version")
     named = f"Service {_word(service.get('namespace'))}/{_word(service.get('name'))}"
@@ -165,11 +180,14 @@ def _parts(
     chosen, refused = _items(decision, "chosen"), _items(decision, "refused")
     nearest = [_mapping(one, "nearest") for one in _items(decision, "unserved")]
     yield _head(decision)
+    if costs := _costs(decision):
+        yield costs
     sections: tuple[tuple[Table, list[Text]], ...] = (
         (_chosen(decision, kinds, site), _notes(chosen, "reason", site)),
         (_shares(decision, snapshot, site), []),
         (_refused(decision, site), _notes(refused, "detail", site)),
         (_unserved(decision), _notes(nearest, "detail", None)),
+        (_not_kept(decision), [Text(f"  {_word(one.get('detail'))}") for one in _items(decision, "shortfalls")]),
     )
     for table, notes in sections:
         if table.row_count:

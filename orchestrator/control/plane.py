@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,7 +87,7 @@ class Plane:
         }
         for service, problem in taken.problems.items():
             warnings[Key("ModelService", service.namespace, service.name)] = [problem]
-        return warnings
+        return warnings | _by_policy(warnings, after)
 
     async def get(self, key: Key) -> StoredObject:
         return await asyncio.to_thread(self.store.get, key)
@@ -241,6 +241,16 @@ def _puts_of(forms: Sequence[Form], owner: Owner, world: World) -> list[Put]:
     if conflicts:
         raise Conflict("\n".join(conflicts))
     return puts
+
+
+def _by_policy(warnings: Mapping[Key, list[str]], world: World) -> dict[Key, list[str]]:
+    """The same warnings at the services' policies: who applies only a policy hears them too."""
+    found: dict[Key, list[str]] = {}
+    for key, said in sorted(warnings.items()):
+        stored = world.objects.get("ModelService", {}).get(key)
+        policy = Key("PlacementPolicy", key.namespace, str(stored.spec.get("policy")) if stored else "")
+        found.setdefault(policy, []).extend(f"service {key.name}: {one}" for one in said)
+    return found
 
 
 def _as_written(put: Put, existing: StoredObject | None) -> StoredObject:

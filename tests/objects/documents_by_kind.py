@@ -1,4 +1,9 @@
-"""The smallest accepted document of each kind, to be changed by tests."""
+"""The smallest accepted document of each kind, to be changed by tests; and the fields of a form."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+from pydantic import BaseModel
 
 from orchestrator.model.stored import Json, Key, Owner, StoredObject
 from orchestrator.objects import API_VERSION, key_of, labels_of, spec_of, validate
@@ -44,3 +49,20 @@ def stored(
     form = validate(document)
     key: Key = key_of(form)
     return StoredObject(key, "u-1", 7, 2, Owner.COMMAND, labels_of(form), spec_of(form), status or {}, created_wall_s)
+
+
+def leaves(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, object]]:
+    """Each field that holds a value, by its path, with its default (None: it has none)."""
+    for name, found in model.model_fields.items():
+        inner = next(_models(found.annotation), None)
+        if inner is not None:
+            yield from leaves(inner, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", None if found.is_required() else found.default
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
