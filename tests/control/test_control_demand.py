@@ -151,7 +151,7 @@ def test_what_a_lan_asks_for_is_the_demand_of_its_zone() -> None:
         document("ModelService", name="digits"),
     ]
     world = world_of(map(stored, documents), ())
-    taken = take_snapshot(world, told.seen, told.seen.observed(told.now_s), "local", told.now_s, told.now_s)
+    taken = take_snapshot(world, told.seen, told.seen.observed(told.now_s), "local", told.now_s, told.now_s, 0.0)
     (service,) = taken.snapshot.services
     rates = {demand.zone: demand.rate_rps for demand in service.demands}
     assert rates == {"callers": 10, "hall-1": pytest.approx(told.lan_rps)}

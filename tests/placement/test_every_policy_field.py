@@ -108,7 +108,7 @@ def given_up(spec: Spec) -> object:
     policy, one, held = _held(spec)
     demand: Json = [{"zone": "callers", "rate_rps": 1, "request_bytes": 1, "response_bytes": 1}]
     named = stored(document("ModelService", {"model": "digits", "policy": "line", "demand": demand}, name="digits"))
-    world = World({"PlacementPolicy": {policy.key: policy}, "ModelService": {named.key: named}}, (held,))
+    world = World({"PlacementPolicy": {policy.key: policy}, "ModelService": {named.key: named}}, (held,), {})
     node = SeenNode(NodeName("edge-b-0"), held.site, NodePhase.UNKNOWN, 300.0, Resources(1 << 30, 4_000), "", 1, {})
     return _changes(one, [held], Observed({node.node: node}, {}), lost_after_s(world))
 
