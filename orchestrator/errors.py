@@ -10,6 +10,7 @@ OrchestratorError
 │   ├── OwnerConflict  the object belongs to the other writer
 │   ├── ClaimRefused   it no longer fits its site
 │   └── Compacted      the change log no longer reaches back so far: list again
+├── Damaged            what is stored is not what was written: restore a backup
 └── Unavailable        not now; the same call may go through later
     ├── StoreUnavailable
     ├── CloudUnavailable
@@ -78,6 +79,10 @@ class ClaimRefused(Conflict):
 
 class Compacted(Conflict):
     """The change log was compacted past the wanted sequence."""
+
+
+class Damaged(OrchestratorError):
+    """What is stored is not what was written."""
 
 
 class Unavailable(OrchestratorError):

@@ -10,6 +10,7 @@ import grpc
 from orchestrator.errors import (
     Compacted,
     Conflict,
+    Damaged,
     InvalidRequest,
     NotFound,
     OrchestratorError,
@@ -28,6 +29,7 @@ STATUS: dict[type[OrchestratorError], grpc.StatusCode] = {
     RevisionStale: grpc.StatusCode.ABORTED,  # read again, then repeat
     Compacted: grpc.StatusCode.OUT_OF_RANGE,  # list again, then watch from there
     Conflict: grpc.StatusCode.FAILED_PRECONDITION,  # repeating the call as it is will not help
+    Damaged: grpc.StatusCode.DATA_LOSS,  # nothing helps but a backup
     Unavailable: grpc.StatusCode.UNAVAILABLE,  # repeat later
 }
 

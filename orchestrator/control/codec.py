@@ -1,33 +1,77 @@
-"""Decisions and their inputs as canonical JSON, for the store and for `explain`."""
+"""Decisions and their inputs as canonical JSON, for the store and for whoever asks."""
 
 import hashlib
 import json
+import platform
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from orchestrator import model, placement
+from orchestrator.errors import Damaged
 from orchestrator.model.ids import DecisionId
+from orchestrator.model.inputs import DecisionInputs
+from orchestrator.model.plan import Plan
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
-from orchestrator.model.stored import StoredDecision
+from orchestrator.model.stored import DecisionRecord, StoredDecision
 
-_SNAPSHOT = TypeAdapter(Snapshot)
+VERSION = "0.1.0"
+_INPUTS = TypeAdapter(DecisionInputs)
 _DECISION = TypeAdapter(Decision)
 
 
-def to_json(value: Snapshot | Decision | ServiceDecision) -> str:
+@lru_cache
+def planner_version() -> str:
+    """Of the code that decides: nobody has to remember to count it up."""
+    digest = hashlib.sha256()
+    for room in (model, placement):
+        for path in sorted(Path(str(room.__file__)).parent.glob("*.py")):
+            digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return f"{VERSION}+{digest.hexdigest()[:8]} {platform.machine()}"
+
+
+def to_json(value: Snapshot | Decision | ServiceDecision | DecisionInputs | Plan) -> str:
     """Sorted keys, no spaces: the same value is the same text."""
     return json.dumps(asdict(value), sort_keys=True, separators=(",", ":"), default=sorted)  # sets have no order
 
 
-def snapshot_from(text: str) -> Snapshot:
-    return _SNAPSHOT.validate_json(text)
+def inputs_from(text: str) -> DecisionInputs:
+    """Raises Damaged for what this release cannot read."""
+    try:
+        return _INPUTS.validate_json(text)
+    except ValidationError as err:
+        raise _unreadable("inputs", err) from err
 
 
 def decision_from(text: str) -> Decision:
-    return _DECISION.validate_json(text)
+    """Raises Damaged for what this release cannot read."""
+    try:
+        return _DECISION.validate_json(text)
+    except ValidationError as err:
+        raise _unreadable("decision", err) from err
 
 
-def stored_decision(snapshot: Snapshot, decision: Decision, epoch: int, made_wall_s: float) -> StoredDecision:
-    snapshot_json, decision_json = to_json(snapshot), to_json(decision)
-    digest = hashlib.sha256(f"{snapshot_json}\n{decision_json}".encode()).hexdigest()
-    return StoredDecision(DecisionId(f"d-{digest[:16]}"), epoch, made_wall_s, snapshot_json, decision_json)
+def _unreadable(what: str, err: ValidationError) -> Damaged:
+    first = err.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    remedy = "another release stored it: read it with that one"
+    return Damaged(f"stored {what}: {where}: {first['msg']}: {remedy}")
+
+
+def stored_decision(
+    inputs: DecisionInputs, decision: Decision, changes: Sequence[str], epoch: int, made_wall_s: float
+) -> StoredDecision:
+    inputs_json, decision_json = to_json(inputs), to_json(decision)
+    digest = hashlib.sha256(f"{inputs_json}\n{decision_json}".encode()).hexdigest()
+    record = DecisionRecord(
+        id=DecisionId(f"d-{digest[:16]}"),
+        epoch=epoch,
+        made_wall_s=made_wall_s,
+        services=len(decision.services),
+        usd_per_hour=decision.usd_per_hour,
+        changes=tuple(changes),
+    )
+    return StoredDecision(record, inputs_json, decision_json)

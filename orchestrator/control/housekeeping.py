@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from orchestrator.clock import Clock
 from orchestrator.control.seams import Store
-from orchestrator.model.stored import Lease
+from orchestrator.model.stored import Lease, Retention
 
 EVERY_S = 60.0
 KEEP_CHANGES = 20_000  # a watcher may be away for hours on a quiet installation, minutes on a busy one
-KEEP_DECISIONS = 2_000
+# A commit waits while a batch is pruned: some tens of milliseconds at this size.
+PRUNE_AT_ONCE = 200
+PRUNE_BATCHES = 50  # of one round; the next goes on
+DAY_S = 86_400.0
 
 
 @dataclass(slots=True)
@@ -18,6 +21,7 @@ class Housekeeping:
 
     store: Store
     clock: Clock
+    retention: Retention
     _next_s: float = 0.0
 
     async def tick(self, _lease: Lease) -> None:
@@ -25,4 +29,10 @@ class Housekeeping:
             return
         self._next_s = self.clock.now_s() + EVERY_S
         await asyncio.to_thread(self.store.compact, KEEP_CHANGES)
-        await asyncio.to_thread(self.store.prune_decisions, KEEP_DECISIONS)
+        await self._prune()
+
+    async def _prune(self) -> None:
+        kept, oldest_wall_s = self.retention.decisions, self.clock.wall_s() - self.retention.days * DAY_S
+        for _ in range(PRUNE_BATCHES):
+            if await asyncio.to_thread(self.store.prune_decisions, kept, oldest_wall_s, PRUNE_AT_ONCE) < PRUNE_AT_ONCE:
+                return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.clock import Clock
 from orchestrator.control.board import Board, Published
-from orchestrator.control.codec import decision_from, stored_decision
+from orchestrator.control.codec import decision_from, planner_version, stored_decision
 from orchestrator.control.observations import Observations
 from orchestrator.control.publishing import assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
@@ -15,16 +15,17 @@ from orchestrator.control.seams import Cloud, Store
 from orchestrator.control.snapshots import Taken, take_snapshot
 from orchestrator.control.statuses import problem_statuses, service_statuses, version_failures
 from orchestrator.control.world import ASSIGNMENT, World, read_world
-from orchestrator.errors import Conflict
+from orchestrator.errors import Conflict, Damaged
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import DecisionId, NodeName, ServiceRef, VersionRef
+from orchestrator.model.inputs import DecisionInputs
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.running import CloudReplicas
-from orchestrator.model.snapshot import Decision, PlacementSettings, Snapshot
+from orchestrator.model.snapshot import Decision, PlacementSettings, ServiceDecision, Snapshot
 from orchestrator.model.stored import Batch, Key, Lease, Owner, Put, StoredDecision
-from orchestrator.placement import place
+from orchestrator.placement.deciding import decide
 from orchestrator.reconcile.assignments import AssignedReplica, assignments
-from orchestrator.reconcile.causes import causes, plan_key
+from orchestrator.reconcile.causes import plan_key, told_changes
 from orchestrator.reconcile.cloud import cloud_replicas
 from orchestrator.reconcile.observed import Observed
 from orchestrator.reconcile.replicas import diff
@@ -99,11 +100,10 @@ class PlacementLoop:
         observed = self._observations.observed(now_s)
         if _unreported(world, observed, now_s - self._since_s):
             return
-        wall_s = self._clock.wall_s()
-        taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s, wall_s)
-        decision = await asyncio.to_thread(place, taken.snapshot, self._settings, SEED)
-        self.judgement = Judgement(taken.snapshot, decision, now_s)
-        current, fresh = self._adopt(taken, decision, lease, now_s)
+        taken, inputs, decision = await self.decide(world, observed, now_s)
+        judged = tuple(s for s in decision.services if s.service not in taken.problems)
+        self.judgement = Judgement(taken.snapshot, replace(decision, services=judged), now_s)
+        current, fresh = self._adopt(taken, inputs, decision, lease, now_s)
         if current is None:
             return
         try:
@@ -119,18 +119,33 @@ class PlacementLoop:
                 log.error("object cannot be read and is left out", extra={"object": str(key), "reason": reason})
         self.unreadable = found
 
+    async def decide(self, world: World, observed: Observed, now_s: float) -> tuple[Taken, DecisionInputs, Decision]:
+        """What would be decided if `world` were what the store says; `plan` asks this too."""
+        wall_s = self._clock.wall_s()
+        taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s, wall_s)
+        inputs = DecisionInputs(taken.snapshot, self._settings, SEED, planner_version(), self._carried(taken))
+        return taken, inputs, await asyncio.to_thread(decide, inputs)
+
+    def too_early(self, world: World, observed: Observed, now_s: float) -> bool:
+        """Whether it is too early to judge: the links have not said yet what runs."""
+        return self._epoch == 0 or _unreported(world, observed, now_s - self._since_s)
+
     async def _begin(self, lease: Lease, now_s: float) -> None:
         """A new epoch: what was decided is read anew, what was observed is waited for."""
         self._epoch, self._since_s, self._routes_count, self._routes_key = lease.epoch, now_s, 0, None
         self._pending = None
-        stored = await asyncio.to_thread(self._store.latest_decision)
-        self.current = Current(stored.id, decision_from(stored.decision_json), now_s) if stored else None
+        try:
+            stored = await asyncio.to_thread(self._store.latest_decision)
+            self.current = Current(stored.id, decision_from(stored.decision_json), now_s) if stored else None
+        except Damaged as err:
+            # What runs is in the claims: the first decision of this epoch finds it there.
+            log.error("decision in force not readable, deciding anew", extra={"reason": str(err)})
+            self.current = None
 
     def _adopt(
-        self, taken: Taken, decision: Decision, lease: Lease, now_s: float
+        self, taken: Taken, inputs: DecisionInputs, decision: Decision, lease: Lease, now_s: float
     ) -> tuple[Current | None, StoredDecision | None]:
         """The decision to carry out now, and what to store of it if it is a new one; damped by settling."""
-        decision = self._carried(decision, taken)
         running = plan_key(self.current.decision) if self.current else None
         urgent = self.current is None or taken.urgent(self.current.decision)
         commit_now, self._pending = settle(
@@ -138,21 +153,15 @@ class PlacementLoop:
         )
         if not commit_now:
             return self.current, None
-        stored = stored_decision(taken.snapshot, decision, lease.epoch, self._clock.wall_s())
-        before = {s.service: s for s in self.current.decision.services} if self.current else {}
-        changes = tuple(
-            f"{service.service}: {sentence}"
-            for service in decision.services
-            for sentence in causes(before.get(service.service), service)
-        )
+        changes = told_changes(self.current.decision if self.current else None, decision)
+        stored = stored_decision(inputs, decision, changes, lease.epoch, self._clock.wall_s())
         return Current(stored.id, decision, now_s, changes), stored
 
-    def _carried(self, decision: Decision, taken: Taken) -> Decision:
-        """With the running part of each service that cannot be judged now: it goes on as it is."""
-        if self.current is None or not taken.problems:
-            return decision
-        carried = tuple(s for s in self.current.decision.services if s.service in taken.problems)
-        return replace(decision, services=(*decision.services, *carried))
+    def _carried(self, taken: Taken) -> tuple[ServiceDecision, ...]:
+        """The running part of each service that cannot be judged now: it goes on as it is."""
+        if self.current is None:
+            return ()
+        return tuple(s for s in self.current.decision.services if s.service in taken.problems)
 
     async def _commit(
         self,

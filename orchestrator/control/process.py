@@ -21,7 +21,7 @@ from orchestrator.control.plane import Plane
 from orchestrator.control.seams import Cloud, Store, Trainer
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.ids import SiteName
-from orchestrator.model.stored import Lease
+from orchestrator.model.stored import Lease, Retention
 from orchestrator.settings import Settings
 from protos.link.v1 import link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
@@ -46,9 +46,18 @@ async def run_plane(
     library = await asyncio.to_thread(ArtifactLibrary, settings.artifacts)
     placing = PlacementLoop(store, cloud, observations, board, clock, settings.region, replica_suffixes())
     training = TrainingLoop(store, trainer, library, clock, SiteName(settings.region), settings.state_dir / "jobs")
-    housekeeping = Housekeeping(store, clock)
+    retention = Retention(settings.decisions_kept, settings.decisions_kept_days)
+    housekeeping = Housekeeping(store, clock, retention)
     plane = Plane(
-        store, library, observations, placing, training, leader, clock, settings.region, settings.state_dir / "incoming"
+        store,
+        library,
+        observations,
+        placing,
+        training,
+        leader,
+        clock,
+        settings.region,
+        settings.state_dir / "incoming",
     )
     server = await serve_control(
         plane,

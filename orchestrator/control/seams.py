@@ -7,7 +7,7 @@ from typing import Protocol
 from orchestrator.model.claims import Claim
 from orchestrator.model.ids import DecisionId
 from orchestrator.model.running import CloudReplicas, JobProgress
-from orchestrator.model.stored import Batch, Change, Key, Lease, StoredDecision, StoredObject
+from orchestrator.model.stored import Batch, Change, DecisionRecord, Key, Lease, StoredDecision, StoredObject
 
 
 class Store(Protocol):
@@ -50,17 +50,26 @@ class Store(Protocol):
     def release_lease(self, lease: Lease) -> None: ...
 
     def decision(self, id: DecisionId) -> StoredDecision:
-        """Raises NotFound."""
+        """Raises NotFound; Damaged where what is stored is not what was written."""
         ...
 
-    def latest_decision(self) -> StoredDecision | None: ...
+    def latest_decision(self) -> StoredDecision | None:
+        """The one in force. Raises Damaged."""
+        ...
+
+    def decisions(self, limit: int = 500) -> list[DecisionRecord]:
+        """Of those that are kept, the newest first."""
+        ...
 
     def compact(self, keep_changes: int) -> int:
         """Forget all but the newest changes; watchers that are behind list again. How many went."""
         ...
 
-    def prune_decisions(self, keep: int) -> int:
-        """Forget all but the newest decisions. How many went."""
+    def prune_decisions(self, keep: int, made_after_wall_s: float, limit: int = 200) -> int:
+        """Forget decisions beyond the newest `keep` or made before, at most `limit` at a time. How many went.
+
+        The one in force is never forgotten.
+        """
         ...
 
 

@@ -1,6 +1,6 @@
 """The snapshot that a decision is made on: what the store says, and what the links measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.control.observations import Observations
@@ -19,6 +19,7 @@ from orchestrator.objects.translate import (
     quota_spec,
     service_spec,
     site_spec,
+    under_policy,
     version_of,
     version_spec,
     zone_spec,
@@ -108,7 +109,7 @@ def _sites(world: World, observed: Observed, region: str) -> tuple[SiteSpec, ...
         name = SiteName(stored.key.name)
         # A silent node that holds replicas still counts: it is not dead until their services' policies say so.
         nodes = [
-            NodeSpec(node.node, node.capacity)
+            NodeSpec(node.node, node.capacity, node.silent_s)
             for node in observed.nodes.values()
             if node.site == name and (node.phase is NodePhase.ATTACHED or node.node in holding)
         ]
@@ -133,9 +134,48 @@ def _within_reach(
         and (node := observed.nodes.get(claim.node or NodeName("")))
         and node.silent_s <= patience_s[service.ref]
     }
-    rules = tuple(
-        replace(rule, failed_requirement=SILENT) if rule.site in silent - awaited else rule for rule in service.rules
+    return _ruled_out(service, silent - awaited)
+
+
+def under(snapshot: Snapshot, policy: StoredObject, wall_s: float) -> Snapshot:
+    """With this policy in place of the one of its name. Raises InvalidRequest when no service there has it."""
+    sites = snapshot.sites
+    services = tuple(
+        _waiting_on_silent(under_policy(s, policy, sites, wall_s), s, snapshot) if _has(s, policy) else s
+        for s in snapshot.services
     )
+    if not any(_has(s, policy) for s in snapshot.services):
+        known = sorted({f"{s.ref.namespace}/{s.policy.name}" for s in snapshot.services})
+        name = f"{policy.key.namespace}/{policy.key.name}"
+        raise InvalidRequest(
+            "metadata.name", name, f"give a policy by which it was decided: {', '.join(known) or 'there was none'}"
+        )
+    return replace(snapshot, services=services)
+
+
+def _has(service: ServiceSpec, policy: StoredObject) -> bool:
+    return (service.ref.namespace, service.policy.name) == (policy.key.namespace, policy.key.name)
+
+
+def _waiting_on_silent(service: ServiceSpec, before: ServiceSpec, snapshot: Snapshot) -> ServiceSpec:
+    """`_within_reach` over a stored snapshot: of silent nodes it has those that hold replicas."""
+    patience_s = service.policy.lost_after_s if service.policy.replace_lost else float("inf")
+    silent_s = {node.name: node.silent_s for site in snapshot.sites for node in site.nodes}
+    empty = {rule.site for rule in before.rules if rule.failed_requirement == SILENT}
+    silent = {s.name for s in snapshot.sites if (s.nodes or s.name in empty) and all(n.silent_s > 0 for n in s.nodes)}
+    awaited = {
+        claim.site
+        for claim in snapshot.claims
+        if isinstance(claim.hold, ReplicaHold)
+        and claim.hold.service == service.ref
+        and claim.node in silent_s
+        and silent_s[claim.node] <= patience_s
+    }
+    return _ruled_out(service, silent - awaited)
+
+
+def _ruled_out(service: ServiceSpec, silent: Collection[SiteName]) -> ServiceSpec:
+    rules = tuple(replace(r, failed_requirement=SILENT) if r.site in silent else r for r in service.rules)
     return replace(service, rules=rules)
 
 

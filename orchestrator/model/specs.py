@@ -26,10 +26,11 @@ class Variant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A registered edge machine that is attached now, and what it offers."""
+    """A registered edge machine that is attached now or still counted on, and what it offers."""
 
     name: NodeName
     capacity: Resources
+    silent_s: float = 0.0  # 0 while it is attached
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class SiteSpec:
     link_in_bps: float | None = None  # of calls from outside the site; None: not a limit
     link_out_bps: float | None = None
     front_bps: float | None = None  # of one front of this region, both ways summed
+    labels: tuple[tuple[str, str], ...] = ()  # sorted; for policies' expressions
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,14 +85,42 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredDecision:
-    """A decision with what it was made of; both are canonical JSON, and `id` is the digest of the two."""
+class DecisionRecord:
+    """What a list says of a stored decision. `changes`: a sentence for each site that was left or taken."""
 
     id: DecisionId
     epoch: int
     made_wall_s: float
-    snapshot_json: str
+    services: int
+    usd_per_hour: float
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision with all that it was made of; both are canonical JSON, and the id is the digest of the two.
+
+    `inputs_json` is a DecisionInputs (orchestrator/model/inputs.py).
+    """
+
+    record: DecisionRecord
+    inputs_json: str
     decision_json: str
+
+    @property
+    def id(self) -> DecisionId:
+        return self.record.id
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How many decisions are kept, and for how long; whichever ends first. The one in force always is."""
+
+    decisions: int
+    days: float
+
+    def __str__(self) -> str:
+        return f"the newest {self.decisions} decisions of the last {self.days:g} days"
 
 
 @dataclass(frozen=True, slots=True)

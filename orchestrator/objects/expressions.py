@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
 from pydantic import AfterValidator, Field
 
 from orchestrator.model.ids import SiteName
-from orchestrator.model.specs import SiteKind, SiteRule
+from orchestrator.model.specs import SiteKind, SiteRule, SiteSpec
 from orchestrator.objects.fields import refuse
 
 if TYPE_CHECKING:
@@ -150,6 +150,20 @@ def facts_of(site: "Site") -> dict[str, Fact]:
     )
 
 
+def facts_of_spec(site: SiteSpec) -> dict[str, Fact]:
+    """The same of a site as a snapshot holds it."""
+    return _facts(
+        site.name,
+        site.kind,
+        site.name if site.kind is SiteKind.REGION else "",
+        site.jurisdiction,
+        site.failure_domain,
+        site.hardware_class,
+        site.price_usd_per_hour,
+        dict(site.labels),
+    )
+
+
 def holds(expression: str, facts: Mapping[str, Fact]) -> bool:
     """Whether the expression is true. One that cannot be answered (the site lacks the label) is false."""
     try:
@@ -165,10 +179,10 @@ class Expressions:
     required: tuple[str, ...]
     preferred: tuple[tuple[float, str], ...]  # weight, expression
 
-    def rule(self, site: "Site") -> SiteRule:
-        facts = facts_of(site)
+    def rule(self, facts: Mapping[str, Fact]) -> SiteRule:
+        """Of the site that has these facts."""
         return SiteRule(
-            site=SiteName(site.metadata.name),
+            site=SiteName(str(facts["name"])),
             failed_requirement=next((text for text in self.required if not holds(text, facts)), None),
             preference=sum(weight for weight, text in self.preferred if holds(text, facts)),
         )
@@ -176,4 +190,9 @@ class Expressions:
 
 def site_rules(expressions: Expressions, sites: Sequence["Site"]) -> tuple[SiteRule, ...]:
     """What a policy's expressions say of each site, by site name."""
-    return tuple(expressions.rule(site) for site in sorted(sites, key=lambda site: site.metadata.name))
+    return tuple(expressions.rule(facts_of(site)) for site in sorted(sites, key=lambda site: site.metadata.name))
+
+
+def rules_over(expressions: Expressions, sites: Sequence[SiteSpec]) -> tuple[SiteRule, ...]:
+    """The same of sites as a snapshot holds them."""
+    return tuple(expressions.rule(facts_of_spec(site)) for site in sorted(sites, key=lambda site: site.name))

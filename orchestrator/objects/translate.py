@@ -1,6 +1,7 @@
 """Stored objects -> what the planner sees. Pure; raises InvalidRequest for an object that this release cannot read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from orchestrator.errors import InvalidRequest
@@ -23,7 +24,7 @@ from orchestrator.model.specs import (
     ZoneSpec,
 )
 from orchestrator.model.stored import StoredObject
-from orchestrator.objects.expressions import Expressions, site_rules
+from orchestrator.objects.expressions import Expressions, rules_over, site_rules
 from orchestrator.objects.forms import Form, form_of
 from orchestrator.objects.freezing import freeze_at
 from orchestrator.objects.model_forms import Demand, ModelService, ModelVersion, VariantFields
@@ -50,6 +51,7 @@ def site_spec(stored: StoredObject, nodes: Sequence[NodeSpec], reachable: bool) 
         capacity=_capacity(spec.kind, spec.quota, nodes),
         nodes=tuple(sorted(nodes, key=lambda node: node.name)) if spec.kind is SiteKind.EDGE else (),
         reachable=reachable,
+        labels=tuple(sorted(stored.labels.items())),
         egress_usd_per_gb=spec.egress_usd_per_gb,
         link_in_bps=_bps(spec.link_in_mbps),
         link_out_bps=_bps(spec.link_out_mbps),
@@ -206,6 +208,12 @@ def service_spec(
         rules=site_rules(_expressions(rules), [_form(site, Site) for site in sites]),
         freeze=freeze,
     )
+
+
+def under_policy(service: ServiceSpec, policy: StoredObject, sites: Sequence[SiteSpec], wall_s: float) -> ServiceSpec:
+    """The service as if it had this policy at that moment; its version stays. `sites`: all of its snapshot."""
+    rules = rules_over(_expressions(_form(policy, PlacementPolicy).spec), sites)
+    return replace(service, policy=policy_spec(policy), rules=rules, freeze=freeze_of(policy, wall_s))
 
 
 def _expressions(spec: PlacementPolicyFields) -> Expressions:

@@ -22,6 +22,16 @@ def _service_key(service: ServiceDecision) -> Hashable:
     )
 
 
+def told_changes(before: Decision | None, after: Decision) -> tuple[str, ...]:
+    """The causes of every service that changed, each with the service's name before it."""
+    old = {s.service: s for s in before.services} if before else {}
+    return tuple(
+        f"{service.service}: {sentence}"
+        for service in after.services
+        for sentence in causes(old.get(service.service), service)
+    )
+
+
 def causes(before: ServiceDecision | None, after: ServiceDecision) -> list[str]:
     """One sentence for each site that was left or taken; empty when the placement is the same."""
     old = {c.site: c for c in before.chosen} if before else {}

@@ -18,14 +18,14 @@ from sqlalchemy import Connection, Engine, Table
 
 from orchestrator.errors import InvalidRequest, StoreUnavailable
 from orchestrator.store.engines import open_engine, parse_url, single_file, snapshots
-from orchestrator.store.schema import HEAD, LOG_ROW, changes, claims, decisions, leases, log, objects
+from orchestrator.store.schema import HEAD, LOG_ROW, changes, claims, decisions, leases, log, objects, parts
 from orchestrator.store.unavailable import answered, shown
 from orchestrator.store.upgrade import check_file, upgrade
 from orchestrator.store.writing import Writing, writing
 
-_KEPT = (objects, claims, decisions, leases)
+_KEPT = (objects, claims, decisions, parts, leases)
 _JUMP = 1_000_000  # more writes, and more leaders, than between a backup and its restore
-_ROWS_AT_A_TIME = 500
+_ROWS_AT_A_TIME = 100  # a part of a large installation has some hundred KB
 _BUSY_TIMEOUT_S = 5.0
 
 _manifest = sa.Table(
@@ -132,7 +132,7 @@ def _digest(connection: Connection) -> str:
         table = sa.table(name, *(sa.column(column) for column in columns))
         digest.update(json.dumps([name, columns]).encode())
         for row in connection.execute(sa.select(table).order_by(*table.c).execution_options(yield_per=_ROWS_AT_A_TIME)):
-            digest.update(json.dumps(list(row)).encode())
+            digest.update(json.dumps(list(row), default=bytes.hex).encode())
     return digest.hexdigest()
 
 

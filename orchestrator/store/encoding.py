@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from orchestrator.errors import InvalidRequest
 from orchestrator.model.claims import Claim
 from orchestrator.model.ids import DecisionId
-from orchestrator.model.stored import Change, ChangeType, Json, Key, Owner, StoredDecision, StoredObject
+from orchestrator.model.stored import Change, ChangeType, DecisionRecord, Json, Key, Owner, StoredObject
 
 _CLAIM: TypeAdapter[Claim] = TypeAdapter(Claim)
 _NAME_LIMIT = 253  # as in Kubernetes: the longest DNS name
@@ -95,7 +95,12 @@ def claim_of(row: RowMapping) -> Claim:
     return _CLAIM.validate_json(row["body"])
 
 
-def decision_of(row: RowMapping) -> StoredDecision:
-    return StoredDecision(
-        DecisionId(row["id"]), row["epoch"], row["made_wall_s"], row["snapshot_json"], row["decision_json"]
+def record_of(row: RowMapping) -> DecisionRecord:
+    return DecisionRecord(
+        id=DecisionId(row["id"]),
+        epoch=row["epoch"],
+        made_wall_s=row["made_wall_s"],
+        services=row["services"],
+        usd_per_hour=row["usd_per_hour"],
+        changes=tuple(json.loads(row["changes"])),
     )

@@ -4,9 +4,9 @@ JSON is kept as text: PostgreSQL's jsonb would refuse "\\u0000" and rewrite numb
 Names sort by code point on both, so that lists come in one order wherever they are read.
 """
 
-from sqlalchemy import BigInteger, Column, Double, Index, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, LargeBinary, MetaData, Table, Text
 
-HEAD = "0001"  # the newest revision in migrations/versions; known here so that opening an up-to-date store is cheap
+HEAD = "0002"  # the newest revision in migrations/versions; known here so that opening an up-to-date store is cheap
 VERSION_TABLE = "skerry_schema"  # not Alembic's own name, which a neighbour in the same database may hold
 
 LOG_ROW = 1
@@ -65,7 +65,8 @@ claims = Table(
     Index("claims_by_site", "site"),
 )
 
-# `number` is the order of commits: the same decision made again becomes the latest again.
+# `number` is the order of commits: the same decision made again becomes the latest again. `inputs` and `decided` are
+# the digests of its two texts, which lie in `parts`; `changes` is a JSON list of sentences.
 decisions = Table(
     "decisions",
     metadata,
@@ -73,9 +74,25 @@ decisions = Table(
     Column("number", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("made_wall_s", Double, nullable=False),
-    Column("snapshot_json", Text, nullable=False),
-    Column("decision_json", Text, nullable=False),
+    Column("services", BigInteger, nullable=False),
+    Column("usd_per_hour", Double, nullable=False),
+    Column("changes", Text, nullable=False),
+    Column("inputs", Name, nullable=False),
+    Column("decided", Name, nullable=False),
     Index("decisions_by_number", "number", unique=True),
+    Index("decisions_by_inputs", "inputs"),
+    Index("decisions_by_decided", "decided"),
+)
+
+# A text by its digest. `body` is a zstd frame, of which `base` names the text that it is a delta against, if it is one.
+parts = Table(
+    "parts",
+    metadata,
+    Column("digest", Name, primary_key=True),
+    Column("base", Name, nullable=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("parts_by_base", "base"),
 )
 
 # A released lease stays as a row, because its epoch must never be given out again.

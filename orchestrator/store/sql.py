@@ -8,17 +8,17 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from orchestrator.errors import Compacted, NotFound
+from orchestrator.errors import Compacted
 from orchestrator.model.claims import Claim
 from orchestrator.model.ids import DecisionId
-from orchestrator.model.stored import Batch, Change, Key, Lease, StoredDecision, StoredObject
-from orchestrator.store import leases
+from orchestrator.model.stored import Batch, Change, DecisionRecord, Key, Lease, StoredDecision, StoredObject
+from orchestrator.store import history, leases
 from orchestrator.store.backups import back_up
-from orchestrator.store.encoding import change_of, claim_of, decision_of, object_of
+from orchestrator.store.encoding import change_of, claim_of, object_of
 from orchestrator.store.engines import open_engine, parse_url, snapshots
 from orchestrator.store.ledger import put_claims
 from orchestrator.store.objects import read_object, write_object
-from orchestrator.store.schema import LOG_ROW, changes, claims, decisions, log, objects
+from orchestrator.store.schema import LOG_ROW, changes, claims, log, objects
 from orchestrator.store.unavailable import answered
 from orchestrator.store.upgrade import check_file, upgrade
 from orchestrator.store.writing import Writing, writing
@@ -72,12 +72,16 @@ class SqlStore:
             return [object_of(row) for row in connection.execute(statement).mappings()], sequence
 
     def commit(self, batch: Batch) -> list[StoredObject]:
+        packed = None
+        if batch.decision is not None:
+            with self._reading() as connection:  # packed before the lock is taken: a large snapshot takes its time
+                packed = history.pack(connection, batch.decision)
         with self._writing() as transaction:
             leases.check_epoch(transaction, batch.epoch)
             written = [write_object(transaction, write) for write in batch.writes]
             put_claims(transaction.connection, batch.claims, batch.capacities)
-            if batch.decision is not None:
-                _put_decision(transaction, batch.decision)
+            if packed is not None:
+                history.put_decision(transaction, packed)
             return written
 
     def changes(self, after_sequence: int, limit: int = 500) -> list[Change]:
@@ -116,23 +120,25 @@ class SqlStore:
 
     def decision(self, id: DecisionId) -> StoredDecision:
         with self._reading() as connection:
-            row = connection.execute(sa.select(decisions).where(decisions.c.id == id)).mappings().one_or_none()
-        if row is None:
-            raise NotFound(f"decision {id}: is not stored: it was never made here, or was pruned since")
-        return decision_of(row)
+            return history.read_decision(connection, id)
 
     def latest_decision(self) -> StoredDecision | None:
-        statement = sa.select(decisions).order_by(decisions.c.number.desc()).limit(1)
         with self._reading() as connection:
-            row = connection.execute(statement).mappings().one_or_none()
-        return None if row is None else decision_of(row)
+            newest = history.records(connection, 1)
+            return history.read_decision(connection, newest[0].id) if newest else None
 
-    def prune_decisions(self, keep: int) -> int:
-        """Drop all but the newest decisions; answers how many went."""
-        newest_gone = sa.select(decisions.c.number).order_by(decisions.c.number.desc()).offset(keep).limit(1)
+    def decisions(self, limit: int = 500) -> list[DecisionRecord]:
+        """Of those that are kept, the newest first."""
+        with self._reading() as connection:
+            return history.records(connection, limit)
+
+    def prune_decisions(self, keep: int, made_after_wall_s: float, limit: int = 200) -> int:
+        """Drop decisions beyond the newest `keep` or made before, the oldest first; answers how many went.
+
+        At most `limit` in one transaction; the latest stays in any case. Texts that no other decision needs go too.
+        """
         with self._writing() as transaction:
-            pruned = sa.delete(decisions).where(decisions.c.number <= newest_gone.scalar_subquery())
-            return transaction.connection.execute(pruned).rowcount
+            return history.prune(transaction.connection, keep, made_after_wall_s, limit)
 
     def backup(self, path: Path) -> None:
         """One consistent file, for `restore`. Raises InvalidRequest if the file exists."""
@@ -153,17 +159,3 @@ def _log_ends(connection: Connection) -> tuple[int, int]:
     """The last sequence given out, and the one up to which changes were compacted."""
     row = connection.execute(sa.select(log.c.sequence, log.c.floor).where(log.c.id == LOG_ROW)).one()
     return row.sequence, row.floor
-
-
-def _put_decision(transaction: Writing, decision: StoredDecision) -> None:
-    """One that is made again after another becomes the latest again."""
-    transaction.connection.execute(sa.delete(decisions).where(decisions.c.id == decision.id))
-    row = {
-        "id": decision.id,
-        "number": transaction.next_sequence(),
-        "epoch": decision.epoch,
-        "made_wall_s": decision.made_wall_s,
-        "snapshot_json": decision.snapshot_json,
-        "decision_json": decision.decision_json,
-    }
-    transaction.connection.execute(sa.insert(decisions), row)

@@ -32,6 +32,7 @@ WANTED = {
     errors.OwnerConflict: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ClaimRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Compacted: grpc.StatusCode.OUT_OF_RANGE,
+    errors.Damaged: grpc.StatusCode.DATA_LOSS,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.CloudUnavailable: grpc.StatusCode.UNAVAILABLE,

@@ -20,7 +20,18 @@ from orchestrator.model.ids import DecisionId, Digest, JobRef, NodeName, Replica
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import Variant
-from orchestrator.model.stored import Batch, ChangeType, Delete, Key, Lease, Owner, Put, StoredDecision, StoredObject
+from orchestrator.model.stored import (
+    Batch,
+    ChangeType,
+    DecisionRecord,
+    Delete,
+    Key,
+    Lease,
+    Owner,
+    Put,
+    StoredDecision,
+    StoredObject,
+)
 from orchestrator.store import SqlStore, open_store
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.store_urls import store_url  # noqa: F401
@@ -58,8 +69,9 @@ def put_claims(store: Store, *claims: Claim, capacity: Resources | None = None) 
     store.commit(Batch(claims=claims, capacities={} if capacity is None else {QUAY: capacity}))
 
 
-def decision(id: str, made_wall_s: float = NOW_WALL_S) -> StoredDecision:
-    return StoredDecision(DecisionId(id), 7, made_wall_s, '{"snapshot": "\\u00e9"}', f'{{"of": "{id}"}}')
+def decision(id: str, made_wall_s: float = NOW_WALL_S, inputs: str = '{"snapshot": "\\u00e9"}') -> StoredDecision:
+    record = DecisionRecord(DecisionId(id), 7, made_wall_s, 2, 0.25, (f"took {id} \u00e9", "left quay"))
+    return StoredDecision(record, inputs, f'{{"of": "{id}"}}')
 
 
 class TestObjects:
@@ -423,12 +435,45 @@ class TestDecisions:
         assert store.latest_decision() == decision("d1", 3.0)
         assert store.decision(DecisionId("d2")) == decision("d2", 2.0)
 
-    def test_pruning_keeps_the_newest(self, store: SqlStore) -> None:
+    def test_they_are_listed_the_newest_first(self, store: Store) -> None:
+        for id in ("d1", "d2", "d3"):
+            store.commit(Batch(decision=decision(id)))
+        assert store.decisions() == [decision(id).record for id in ("d3", "d2", "d1")]
+        assert store.decisions(limit=1) == [decision("d3").record]
+
+    def test_pruning_keeps_the_newest(self, store: Store) -> None:
         for id in ("d3", "d1", "d2"):
             store.commit(Batch(decision=decision(id)))
-        assert store.prune_decisions(keep=2) == 1
+        assert store.prune_decisions(2, 0.0) == 1
         assert store.latest_decision() == decision("d2")
-        assert store.decision(DecisionId("d1"))
+        assert store.decision(DecisionId("d1")) == decision("d1")
         with pytest.raises(NotFound):
             store.decision(DecisionId("d3"))
-        assert store.prune_decisions(keep=2) == 0
+        assert store.prune_decisions(2, 0.0) == 0
+
+    def test_pruning_by_age(self, store: Store) -> None:
+        for id, made_wall_s in (("d1", 1.0), ("d2", 3.0), ("d3", 2.0), ("d4", 5.0)):
+            store.commit(Batch(decision=decision(id, made_wall_s)))
+        assert store.prune_decisions(10, 3.0) == 2
+        assert [one.id for one in store.decisions()] == ["d4", "d2"]
+
+    def test_the_one_in_force_is_never_pruned(self, store: Store) -> None:
+        for id in ("d1", "d2"):
+            store.commit(Batch(decision=decision(id, 1.0)))
+        assert store.prune_decisions(0, 1e12) == 1
+        assert store.prune_decisions(0, 1e12) == 0
+        assert store.latest_decision() == decision("d2", 1.0)
+
+    def test_pruning_goes_in_bounded_batches_from_the_oldest(self, store: Store) -> None:
+        for number in range(5):
+            store.commit(Batch(decision=decision(f"d{number}")))
+        assert [store.prune_decisions(1, 0.0, limit=3) for _ in range(3)] == [3, 1, 0]
+        assert [one.id for one in store.decisions()] == ["d4"]
+
+    def test_alike_inputs_come_back_each_as_it_was(self, store: Store) -> None:
+        texts = [str([number, *range(5_000)]) for number in range(6)]
+        for number, text in enumerate(texts):
+            store.commit(Batch(decision=decision(f"d{number}", inputs=text)))
+        store.prune_decisions(3, 0.0)  # also the one that the others are deltas against
+        for number in (3, 4, 5):
+            assert store.decision(DecisionId(f"d{number}")).inputs_json == texts[number]

@@ -4,6 +4,7 @@ Arguments: folder, commits, synchronous ("" leaves what the store sets).
 """
 
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from orchestrator.model.ids import DecisionId
-from orchestrator.model.stored import Batch, Key, Owner, Put, StoredDecision
+from orchestrator.model.stored import Batch, DecisionRecord, Key, Owner, Put, StoredDecision
 from orchestrator.store import open_store
 
 
@@ -19,9 +20,13 @@ def batch(number: int) -> Batch:
     """One of a rota of objects, a pair that must stay equal, and now and then a decision of several pages."""
     names = (f"rota-{number % 7}", "pair-a", "pair-b")
     writes = tuple(Put(Key("Site", "", name), Owner.COMMAND, None, {"n": number}) for name in names)
-    text = f'{{"n": "{str(number) * 3_000}"}}'
-    decision = StoredDecision(DecisionId(f"d{number}"), 0, 0.0, text, text) if number % 10 == 0 else None
-    return Batch(writes=writes, decision=decision)
+    return Batch(writes=writes, decision=decision(number) if number % 10 == 0 else None)
+
+
+def decision(number: int) -> StoredDecision:
+    """Of texts that nothing makes smaller."""
+    record = DecisionRecord(DecisionId(f"d{number}"), 0, 0.0, 1, 0.0)
+    return StoredDecision(record, *(random.Random(n).randbytes(9_000).hex() for n in (number, -number)))
 
 
 def main(folder: Path, commits: int, synchronous: str) -> None:

@@ -14,7 +14,7 @@ from orchestrator.model.claims import Claim, JobHold
 from orchestrator.model.ids import DecisionId, JobRef, ReplicaId, SiteName
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
-from orchestrator.model.stored import Batch, Delete, Key, Owner, Put, StoredDecision
+from orchestrator.model.stored import Batch, DecisionRecord, Delete, Key, Owner, Put, StoredDecision
 from orchestrator.store import SqlStore, open_store, restore
 from tests.postgres import PostgresServer
 from tests.store_urls import sqlite_url
@@ -31,7 +31,14 @@ CLAIM = Claim(
     1,
     1_800_000_000.1,
 )
-DECISION = StoredDecision(DecisionId("d1"), 1, 1_800_000_000.1, '{"of": "\u00e9"}', '{"n": 0.1}')
+DECISIONS = tuple(  # the second is a delta against the first
+    StoredDecision(
+        DecisionRecord(DecisionId(id), 1, 1_800_000_000.1, 3, 1 / 3, ("took quay \u00e9",)),
+        str(["\u00e9", id, *range(2_000)]),
+        f'{{"n": "{id}"}}',
+    )
+    for id in ("d1", "d2")
+)
 
 
 def fill(store: SqlStore) -> int:
@@ -40,12 +47,13 @@ def fill(store: SqlStore) -> int:
     spec = {"text": "\x00 \u00e9 \U0001f6a2", "big": 2**70, "third": 1 / 3}
     keys = [KEY, Key("ModelService", "plant", "caf\u00e9")]
     writes = tuple(Put(key, Owner.OPERATOR, 0, spec, {"phase": "ready"}, {"gpu": "true"}) for key in keys)
-    store.commit(Batch(writes=writes, claims=(CLAIM,), decision=DECISION, epoch=lease.epoch))
+    store.commit(Batch(writes=writes, claims=(CLAIM,), decision=DECISIONS[0], epoch=lease.epoch))
+    store.commit(Batch(decision=DECISIONS[1], epoch=lease.epoch))
     return lease.epoch
 
 
 def contents(store: SqlStore) -> tuple[object, ...]:
-    return store.list_objects("")[0], store.claims(), store.latest_decision()
+    return store.list_objects("")[0], store.claims(), [store.decision(one.id) for one in store.decisions()]
 
 
 NewUrl = Callable[[str], str]
