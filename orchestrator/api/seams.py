@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.model.ids import ServiceRef, SiteName
-from orchestrator.model.stored import Change, Json, Key, Owner, StoredObject
+from orchestrator.model.ids import DecisionId, ServiceRef, SiteName
+from orchestrator.model.stored import Change, DecisionRecord, Json, Key, Owner, StoredObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,47 @@ class PushedModel:
     accuracy: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What applying would change; `plan_json` is a Plan (orchestrator/model/plan.py)."""
+
+    changed: bool
+    plan_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDecision:
+    """A stored decision; its texts only where one was asked for by its id."""
+
+    record: DecisionRecord
+    age_s: float
+    in_force: bool
+    inputs_json: str = ""
+    decision_json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDecisions:
+    """`retention` says in words what is kept."""
+
+    decisions: tuple[KeptDecision, ...]
+    retention: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A decision made again; `plan_json` is the Plan that leads from the stored one to it."""
+
+    decision: str
+    age_s: float
+    equal: bool
+    differences: tuple[str, ...]
+    decided_by: str
+    replayed_by: str
+    plan_json: str
+    decision_json: str
+
+
 class ControlPlane(Protocol):
     """Raises only the errors of orchestrator.errors."""
 
@@ -105,6 +146,12 @@ class ControlPlane(Protocol):
     def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]: ...
 
     async def explain(self, service: ServiceRef, site: SiteName | None) -> Explanation: ...
+
+    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner) -> Planned: ...
+
+    async def decisions(self, id: DecisionId | None, limit: int) -> KeptDecisions: ...
+
+    async def replay(self, id: DecisionId, policy: dict[str, Json] | None) -> Replay: ...
 
     async def status(self) -> Status: ...
 

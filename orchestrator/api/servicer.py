@@ -83,6 +83,23 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             site = SiteName(wire.name_of("site", request.site)) if request.site else None
             return wire.explain_reply(await self._control.explain(ServiceRef(key.namespace, key.name), site))
 
+    async def Plan(self, request: pb.PlanRequest, context: "Context") -> pb.PlanReply:
+        async with translated(context, "Plan"):
+            documents = wire.documents_from(request.documents_json) if request.documents_json else []
+            return wire.plan_reply(await self._control.plan(documents, wire.owner_of(request.owner)))
+
+    async def Decisions(self, request: pb.DecisionsRequest, context: "Context") -> pb.DecisionsReply:
+        async with translated(context, "Decisions"):
+            id = wire.decision_id("id", request.id) if request.id else None
+            limit = min(request.limit or wire.DECISIONS, wire.MAX_DECISIONS)
+            return wire.decisions_reply(await self._control.decisions(id, limit))
+
+    async def Replay(self, request: pb.ReplayRequest, context: "Context") -> pb.ReplayReply:
+        async with translated(context, "Replay"):
+            id = wire.decision_id("decision", request.decision)
+            policy = wire.document_from("policy_json", request.policy_json) if request.policy_json else None
+            return wire.replay_reply(await self._control.replay(id, policy))
+
     async def Status(self, request: pb.StatusRequest, context: "Context") -> pb.StatusReply:
         async with translated(context, "Status"):
             return wire.status_reply(await self._control.status())

@@ -5,8 +5,20 @@ import math
 import re
 from collections.abc import AsyncIterator, Sequence
 
-from orchestrator.api.seams import Applied, Explanation, NodeView, Progress, PushedModel, Status
+from orchestrator.api.seams import (
+    Applied,
+    Explanation,
+    KeptDecision,
+    KeptDecisions,
+    NodeView,
+    Planned,
+    Progress,
+    PushedModel,
+    Replay,
+    Status,
+)
 from orchestrator.errors import InvalidRequest, together
+from orchestrator.model.ids import DecisionId
 from orchestrator.model.stored import Change, Json, Key, Owner, StoredObject
 from orchestrator.objects import KINDS, NODE, NODE_REMEDY, document_of
 from protos.control.v1 import control_pb2 as pb
@@ -16,8 +28,10 @@ MAX_DOCUMENTS = 2_000  # of one apply
 MAX_MODEL_BYTES = 64 << 30
 MODEL_FORMATS = ("tflite", "savedmodel.tar")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DECISION = re.compile(r"[-\w]{1,64}", re.ASCII)
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # JSON's escape for it, after an even number of backslashes
 DEFAULT_NAMESPACE = "default"
+DECISIONS, MAX_DECISIONS = 500, 10_000  # of one list
 
 
 def owner_of(text: str) -> Owner:
@@ -140,6 +154,50 @@ def explain_reply(found: Explanation) -> pb.ExplainReply:
         decision_json=found.decision_json,
         snapshot_json=found.snapshot_json,
         age_s=found.age_s,
+    )
+
+
+def decision_id(field: str, text: str) -> DecisionId:
+    """Raises InvalidRequest."""
+    if not DECISION.fullmatch(text):
+        raise InvalidRequest(field, text, "give a decision's id: `skerry get decisions` lists them")
+    return DecisionId(text)
+
+
+def plan_reply(planned: Planned) -> pb.PlanReply:
+    return pb.PlanReply(changed=planned.changed, plan_json=planned.plan_json)
+
+
+def decisions_reply(kept: KeptDecisions) -> pb.DecisionsReply:
+    return pb.DecisionsReply(decisions=[_decision(one) for one in kept.decisions], retention=kept.retention)
+
+
+def _decision(kept: KeptDecision) -> pb.DecisionsReply.Decision:
+    record = kept.record
+    return pb.DecisionsReply.Decision(
+        id=record.id,
+        age_s=kept.age_s,
+        made_wall_s=record.made_wall_s,
+        epoch=record.epoch,
+        services=record.services,
+        usd_per_hour=record.usd_per_hour,
+        changes=record.changes,
+        in_force=kept.in_force,
+        inputs_json=kept.inputs_json,
+        decision_json=kept.decision_json,
+    )
+
+
+def replay_reply(found: Replay) -> pb.ReplayReply:
+    return pb.ReplayReply(
+        decision=found.decision,
+        age_s=found.age_s,
+        equal=found.equal,
+        differences=found.differences,
+        decided_by=found.decided_by,
+        replayed_by=found.replayed_by,
+        plan_json=found.plan_json,
+        decision_json=found.decision_json,
     )
 
 

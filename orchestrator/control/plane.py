@@ -9,29 +9,40 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.api.seams import Applied, Explanation, Progress, PushedModel, Status
+from orchestrator.api.seams import (
+    Applied,
+    Explanation,
+    KeptDecisions,
+    Planned,
+    Progress,
+    PushedModel,
+    Replay,
+    Status,
+)
 from orchestrator.clock import Clock
-from orchestrator.control.codec import to_json
+from orchestrator.control import history
+from orchestrator.control.codec import VERSION, to_json
 from orchestrator.control.inspecting import inspect_model
 from orchestrator.control.jobs import TrainingLoop, job_name
 from orchestrator.control.leader import Leader
 from orchestrator.control.observations import Observations
 from orchestrator.control.parts import node_views, running_parts, unreadable_parts
 from orchestrator.control.placing import PlacementLoop
+from orchestrator.control.planning import as_written, plan, with_objects
 from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
 from orchestrator.control.snapshots import take_snapshot
 from orchestrator.control.statuses import placed_reason, ready_message
 from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world, unreadable_reason, world_of
 from orchestrator.errors import Conflict, InvalidRequest, NotFound
-from orchestrator.model.ids import ServiceRef, SiteName
+from orchestrator.model.ids import DecisionId, ServiceRef, SiteName
+from orchestrator.model.plan import ObjectChange
 from orchestrator.model.snapshot import PlacementSettings, Snapshot
-from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, StoredObject
-from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate_all
+from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, Retention, StoredObject
+from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate, validate_all
 from orchestrator.placement import place
 from workers.artifacts.library import ArtifactLibrary
 
-VERSION = "0.1.0"
 POLL_S = 0.2
 MAX_MODEL_BYTES = 8 << 30
 # Apart from the threads that the loops use for the store: many pushes at once must not delay a lease.
@@ -52,6 +63,7 @@ class Plane:
     clock: Clock
     region: str
     incoming: Path  # models that are being pushed
+    retention: Retention
 
     async def apply(self, documents: Sequence[dict[str, Json]], owner: Owner, dry_run: bool) -> list[Applied]:
         """All documents in one transaction. A dry run checks all but races with other writers."""
@@ -60,7 +72,7 @@ class Plane:
         puts = _puts_of(forms, owner, world)
         before = {put.key: world.objects.get(put.key.kind, {}).get(put.key) for put in puts}
         if dry_run:
-            written = [_as_written(put, before[put.key]) for put in puts]
+            written = [as_written(put, before[put.key], self.clock.wall_s()) for put in puts]
         else:
             written = await asyncio.to_thread(self.store.commit, Batch(writes=tuple(puts)))
         warnings = await self._warnings(world, written)
@@ -73,10 +85,8 @@ class Plane:
         """What a service of this batch would lack if it were placed now."""
         if not any(stored.key.kind in WARN_ON for stored in written):
             return {}
-        objects = {key: stored for found in world.objects.values() for key, stored in found.items()}
-        objects |= {stored.key: stored for stored in written}
         now_s = self.clock.now_s()
-        after = await asyncio.to_thread(world_of, objects.values(), world.claims)
+        after = await asyncio.to_thread(with_objects, world, written)
         observed = self.observations.observed(now_s)
         taken = take_snapshot(after, self.observations, observed, self.region, now_s, now_s, self.clock.wall_s())
         decision = await asyncio.to_thread(place, taken.snapshot, PlacementSettings(), 0)
@@ -88,6 +98,34 @@ class Plane:
         for service, problem in taken.problems.items():
             warnings[Key("ModelService", service.namespace, service.name)] = [problem]
         return warnings | _by_policy(warnings, after)
+
+    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner) -> Planned:
+        """What applying these would change; without any, what the next tick would. Nothing is written."""
+        forms = validate_all(documents)
+        world = await asyncio.to_thread(read_world, self.store)
+        written: dict[Key, StoredObject] = {}
+        for put in _puts_of(forms, owner, world):
+            existing = world.objects.get(put.key.kind, {}).get(put.key)
+            written[put.key] = as_written(put, existing, self.clock.wall_s())
+        objects = [
+            ObjectChange(key.kind, key.namespace, key.name, _action(world.objects.get(key.kind, {}).get(key), stored))
+            for key, stored in written.items()
+        ]
+        after = await asyncio.to_thread(with_objects, world, list(written.values()))
+        found = await plan(self.placing, self.observations, self.clock, after, objects)
+        return Planned(found.changed, to_json(found))
+
+    async def decisions(self, id: DecisionId | None, limit: int) -> KeptDecisions:
+        """The newest first; or one, with its texts."""
+        if id is None:
+            return await asyncio.to_thread(history.listed, self.store, self.retention, limit, self.clock.wall_s())
+        return await asyncio.to_thread(history.shown, self.store, self.retention, id, self.clock.wall_s())
+
+    async def replay(self, id: DecisionId, policy: dict[str, Json] | None) -> Replay:
+        """Made again from its stored inputs; with `policy` in place of the stored one of that name."""
+        if policy is not None:
+            validate(policy)
+        return await history.replayed(self.store, self.retention, id, policy, self.clock.wall_s())
 
     async def get(self, key: Key) -> StoredObject:
         return await asyncio.to_thread(self.store.get, key)
@@ -251,13 +289,6 @@ def _by_policy(warnings: Mapping[Key, list[str]], world: World) -> dict[Key, lis
         policy = Key("PlacementPolicy", key.namespace, str(stored.spec.get("policy")) if stored else "")
         found.setdefault(policy, []).extend(f"service {key.name}: {one}" for one in said)
     return found
-
-
-def _as_written(put: Put, existing: StoredObject | None) -> StoredObject:
-    """What a dry run shows for a write that does not take place."""
-    if existing is None:
-        return StoredObject(put.key, "", 0, 0, put.owner, put.labels or {}, put.spec or {}, {}, 0.0)
-    return replace(existing, spec=put.spec or {}, labels=put.labels or {}, owner=put.owner)
 
 
 def _action(before: StoredObject | None, after: StoredObject) -> str:

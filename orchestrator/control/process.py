@@ -58,6 +58,7 @@ async def run_plane(
         clock,
         settings.region,
         settings.state_dir / "incoming",
+        retention,
     )
     server = await serve_control(
         plane,

@@ -9,12 +9,38 @@ from dataclasses import dataclass, field, replace
 
 import grpc
 
-from orchestrator.api.seams import Applied, Explanation, NodeReplica, NodeView, Part, Progress, PushedModel, Status
+from orchestrator.api.seams import (
+    Applied,
+    Explanation,
+    KeptDecision,
+    KeptDecisions,
+    NodeReplica,
+    NodeView,
+    Part,
+    Planned,
+    Progress,
+    PushedModel,
+    Replay,
+    Status,
+)
 from orchestrator.api.servicer import bind, control_server
 from orchestrator.control.codec import to_json
 from orchestrator.errors import Compacted, InvalidRequest, NotFound, OwnerConflict, RevisionStale
-from orchestrator.model.ids import ServiceRef, SiteName, VersionRef, ZoneName
+from orchestrator.model.ids import DecisionId, Digest, NodeName, ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.legs import Leg, Path, PathKind
+from orchestrator.model.plan import (
+    Act,
+    Answer,
+    Attainment,
+    NotServed,
+    ObjectChange,
+    Plan,
+    Problem,
+    Running,
+    ServiceCost,
+    Step,
+    Transfer,
+)
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import (
     ChosenSite,
@@ -27,7 +53,7 @@ from orchestrator.model.snapshot import (
     Unserved,
 )
 from orchestrator.model.specs import SiteKind, SiteSpec, Variant
-from orchestrator.model.stored import Change, ChangeType, Json, JsonObject, Key, Owner, StoredObject
+from orchestrator.model.stored import Change, ChangeType, DecisionRecord, Json, JsonObject, Key, Owner, StoredObject
 from orchestrator.objects import key_of, labels_of, revision_of, spec_of, validate_all
 
 CREATED_WALL_S = 1_700_000_000.0
@@ -59,6 +85,52 @@ def decision_for(service: ServiceRef) -> ServiceDecision:
     unserved = Unserved(ZoneName("plant"), 0.25, refused)
     version = VersionRef(service.namespace, "digits-v1")
     return ServiceDecision(service, version, "line", (chosen,), (share,), (refused,), (unserved,), 0.05)
+
+
+DIGITS = ServiceRef("default", "digits")
+HERE, THERE = (
+    Running(SiteName(site), VersionRef("default", version), Variant.LITERT_INT8)
+    for site, version in (("harbour", "digits-v1"), ("local", "digits-v2"))
+)
+PLAN = Plan(
+    decision="d-1",
+    changed=True,
+    steps=(
+        Step(Act.MOVE, DIGITS, 1, HERE, THERE),
+        Step(Act.START, DIGITS, 2, None, HERE),
+        Step(Act.STOP, DIGITS, 1, THERE, None),
+    ),
+    answers=(
+        Answer(
+            DIGITS,
+            ZoneName("plant"),
+            SiteName("harbour"),
+            1.0,
+            0.75,
+            None,
+            Interval(15.0, 18.5, 45.0),
+            40.0,
+            Attainment.LIKELY,
+        ),
+    ),
+    not_served=(NotServed(DIGITS, ZoneName("plant"), 0.0, 0.25, decision_for(DIGITS).refused),),
+    costs=(ServiceCost(DIGITS, 0.05, 0.15),),
+    usd_per_hour_before=0.05,
+    usd_per_hour=0.15,
+    causes=("default/digits: took local: it has room",),
+    transfers=tuple(
+        Transfer("site/harbour -> front/f", SiteName("harbour"), NodeName(node), Digest("sha256:00"), 15_360)
+        for node in ("a", "b")
+    ),
+    problems=(Problem(ServiceRef("default", "other"), "policy none does not exist"),),
+)
+KEPT = tuple(
+    KeptDecision(DecisionRecord(DecisionId(id), 7, CREATED_WALL_S, 1, 0.05, changes), age_s, in_force)
+    for id, changes, age_s, in_force in (
+        ("d-2", ("default/digits: took local: it has room",), 65.0, True),
+        ("d-1", (), 3_600.0, False),
+    )
+)
 
 
 @dataclass(slots=True)
@@ -172,6 +244,31 @@ class FakeControl:
         if site is not None:
             decision = replace(decision, chosen=tuple(one for one in decision.chosen if one.site == site))
         return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0)
+
+    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner) -> Planned:
+        self.before("plan")
+        forms = [validate(document) for document in documents]
+        names = [(form.kind, key_of(form)) for form in forms]
+        objects = tuple(ObjectChange(kind, key.namespace, key.name, "created") for kind, key in names)
+        plan = replace(PLAN, objects=objects) if forms else replace(PLAN, changed=False, steps=())
+        return Planned(plan.changed, to_json(plan))
+
+    async def decisions(self, id: DecisionId | None, limit: int) -> KeptDecisions:
+        self.before("decisions")
+        found = [one for one in KEPT if id in (None, one.record.id)]
+        if not found:
+            raise NotFound(f"decision {id}: is not stored: the oldest kept: d-1")
+        if id is not None:
+            found = [replace(found[0], inputs_json='{"seed": 0}', decision_json='{"services": []}')]
+        return KeptDecisions(tuple(found[:limit]), "the newest 2 decisions of the last 30 days")
+
+    async def replay(self, id: DecisionId, policy: dict[str, Json] | None) -> Replay:
+        self.before("replay")
+        await self.decisions(id, 1)
+        same = id == "d-2" and policy is None
+        plan = replace(PLAN, decision=id) if not same else replace(PLAN, decision=id, changed=False, steps=())
+        differences = () if same else ("services[0].usd_per_hour: stored 0.25, replayed 0.5",)
+        return Replay(id, 65.0, same, differences, "0.1.0+aa x", "0.1.0+bb x", to_json(plan), '{"services": []}')
 
     async def status(self) -> Status:
         self.before("status")

@@ -127,6 +127,36 @@ async def test_a_hostile_document_is_refused(control: FakeControl, stub: Stub) -
     assert control.objects == {}
 
 
+async def test_a_plan_writes_nothing_and_may_have_no_documents(control: FakeControl, stub: Stub) -> None:
+    reply = await stub.Plan(pb.PlanRequest(documents_json=[ZONE], owner="command"))
+    assert (reply.changed, json.loads(reply.plan_json)["objects"][0]["name"]) == (True, "z")
+    assert not (await stub.Plan(pb.PlanRequest(owner="command"))).changed
+    assert control.objects == {}
+    for text in ("{", json.dumps({"kind": "Zome"})):
+        err = await refused(stub.Plan(pb.PlanRequest(documents_json=[text], owner="command")))
+        assert err.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_decisions_and_their_replay(stub: Stub) -> None:
+    listed = await stub.Decisions(pb.DecisionsRequest())
+    assert [(one.id, one.in_force, one.inputs_json) for one in listed.decisions] == [
+        ("d-2", True, ""),
+        ("d-1", False, ""),
+    ]
+    assert len((await stub.Decisions(pb.DecisionsRequest(limit=1))).decisions) == 1
+    (one,) = (await stub.Decisions(pb.DecisionsRequest(id="d-1"))).decisions
+    assert one.inputs_json
+    assert (await stub.Replay(pb.ReplayRequest(decision="d-2"))).equal
+    assert (await refused(stub.Replay(pb.ReplayRequest(decision="d-9")))).code() is grpc.StatusCode.NOT_FOUND
+    for request in (
+        pb.ReplayRequest(),
+        pb.ReplayRequest(decision="d" * 65),
+        pb.ReplayRequest(decision="d-\u00e9"),
+        pb.ReplayRequest(decision="d-2", policy_json="["),
+    ):
+        assert (await refused(stub.Replay(request))).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 @pytest.mark.parametrize("owner", ["", "control", "root"])
 async def test_nobody_speaks_as_the_control_plane(stub: Stub, owner: str) -> None:
     err = await refused(stub.Apply(pb.ApplyRequest(documents_json=[ZONE], owner=owner)))

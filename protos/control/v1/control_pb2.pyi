@@ -258,3 +258,86 @@ class PushHeader(_message.Message):
     accuracy: float
     accuracy_given: bool
     def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., format: _Optional[str] = ..., digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., owner: _Optional[str] = ..., accuracy: _Optional[float] = ..., accuracy_given: _Optional[bool] = ...) -> None: ...
+
+class PlanRequest(_message.Message):
+    __slots__ = ("documents_json", "owner")
+    DOCUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    documents_json: _containers.RepeatedScalarFieldContainer[str]
+    owner: str
+    def __init__(self, documents_json: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class PlanReply(_message.Message):
+    __slots__ = ("changed", "plan_json")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_JSON_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    plan_json: str
+    def __init__(self, changed: _Optional[bool] = ..., plan_json: _Optional[str] = ...) -> None: ...
+
+class DecisionsRequest(_message.Message):
+    __slots__ = ("id", "limit")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    limit: int
+    def __init__(self, id: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class DecisionsReply(_message.Message):
+    __slots__ = ("decisions", "retention")
+    class Decision(_message.Message):
+        __slots__ = ("id", "age_s", "made_wall_s", "epoch", "services", "usd_per_hour", "changes", "in_force", "inputs_json", "decision_json")
+        ID_FIELD_NUMBER: _ClassVar[int]
+        AGE_S_FIELD_NUMBER: _ClassVar[int]
+        MADE_WALL_S_FIELD_NUMBER: _ClassVar[int]
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
+        SERVICES_FIELD_NUMBER: _ClassVar[int]
+        USD_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
+        CHANGES_FIELD_NUMBER: _ClassVar[int]
+        IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+        INPUTS_JSON_FIELD_NUMBER: _ClassVar[int]
+        DECISION_JSON_FIELD_NUMBER: _ClassVar[int]
+        id: str
+        age_s: float
+        made_wall_s: float
+        epoch: int
+        services: int
+        usd_per_hour: float
+        changes: _containers.RepeatedScalarFieldContainer[str]
+        in_force: bool
+        inputs_json: str
+        decision_json: str
+        def __init__(self, id: _Optional[str] = ..., age_s: _Optional[float] = ..., made_wall_s: _Optional[float] = ..., epoch: _Optional[int] = ..., services: _Optional[int] = ..., usd_per_hour: _Optional[float] = ..., changes: _Optional[_Iterable[str]] = ..., in_force: _Optional[bool] = ..., inputs_json: _Optional[str] = ..., decision_json: _Optional[str] = ...) -> None: ...
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    decisions: _containers.RepeatedCompositeFieldContainer[DecisionsReply.Decision]
+    retention: str
+    def __init__(self, decisions: _Optional[_Iterable[_Union[DecisionsReply.Decision, _Mapping]]] = ..., retention: _Optional[str] = ...) -> None: ...
+
+class ReplayRequest(_message.Message):
+    __slots__ = ("decision", "policy_json")
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_JSON_FIELD_NUMBER: _ClassVar[int]
+    decision: str
+    policy_json: str
+    def __init__(self, decision: _Optional[str] = ..., policy_json: _Optional[str] = ...) -> None: ...
+
+class ReplayReply(_message.Message):
+    __slots__ = ("decision", "age_s", "equal", "differences", "decided_by", "replayed_by", "plan_json", "decision_json")
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    EQUAL_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_BY_FIELD_NUMBER: _ClassVar[int]
+    PLAN_JSON_FIELD_NUMBER: _ClassVar[int]
+    DECISION_JSON_FIELD_NUMBER: _ClassVar[int]
+    decision: str
+    age_s: float
+    equal: bool
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    decided_by: str
+    replayed_by: str
+    plan_json: str
+    decision_json: str
+    def __init__(self, decision: _Optional[str] = ..., age_s: _Optional[float] = ..., equal: _Optional[bool] = ..., differences: _Optional[_Iterable[str]] = ..., decided_by: _Optional[str] = ..., replayed_by: _Optional[str] = ..., plan_json: _Optional[str] = ..., decision_json: _Optional[str] = ...) -> None: ...

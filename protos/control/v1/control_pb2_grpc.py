@@ -64,6 +64,21 @@ class ControlStub:
                 request_serializer=protos_dot_control_dot_v1_dot_control__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.ExplainReply.FromString,
                 _registered_method=True)
+        self.Plan = channel.unary_unary(
+                '/skerry.control.v1.Control/Plan',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.PlanRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.PlanReply.FromString,
+                _registered_method=True)
+        self.Decisions = channel.unary_unary(
+                '/skerry.control.v1.Control/Decisions',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.DecisionsRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.DecisionsReply.FromString,
+                _registered_method=True)
+        self.Replay = channel.unary_unary(
+                '/skerry.control.v1.Control/Replay',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.ReplayRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.ReplayReply.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/skerry.control.v1.Control/Status',
                 request_serializer=protos_dot_control_dot_v1_dot_control__pb2.StatusRequest.SerializeToString,
@@ -127,6 +142,28 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Plan(self, request, context):
+        """What Apply of the same documents would change, decided by the loop's own code; nothing is written. Without documents:
+        what the next tick would change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Decisions(self, request, context):
+        """Stored decisions, the newest first; with an id that one, whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Replay(self, request, context):
+        """A stored decision made again from its inputs in another process. NOT_FOUND says what is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -185,6 +222,21 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.ExplainRequest.FromString,
                     response_serializer=protos_dot_control_dot_v1_dot_control__pb2.ExplainReply.SerializeToString,
+            ),
+            'Plan': grpc.unary_unary_rpc_method_handler(
+                    servicer.Plan,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.PlanRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.PlanReply.SerializeToString,
+            ),
+            'Decisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decisions,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.DecisionsRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.DecisionsReply.SerializeToString,
+            ),
+            'Replay': grpc.unary_unary_rpc_method_handler(
+                    servicer.Replay,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.ReplayRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.ReplayReply.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -369,6 +421,87 @@ class Control:
             '/skerry.control.v1.Control/Explain',
             protos_dot_control_dot_v1_dot_control__pb2.ExplainRequest.SerializeToString,
             protos_dot_control_dot_v1_dot_control__pb2.ExplainReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Plan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/Plan',
+            protos_dot_control_dot_v1_dot_control__pb2.PlanRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.PlanReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/Decisions',
+            protos_dot_control_dot_v1_dot_control__pb2.DecisionsRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.DecisionsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Replay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/Replay',
+            protos_dot_control_dot_v1_dot_control__pb2.ReplayRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.ReplayReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,14 @@ class ControlStub:
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.Change]
     """Changes after `from_sequence`. OUT_OF_RANGE: compacted, list again. A client that reads too slowly is cut off so."""
     Explain: _grpc.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainReply]
+    Plan: _grpc.UnaryUnaryMultiCallable[_control_pb2.PlanRequest, _control_pb2.PlanReply]
+    """What Apply of the same documents would change, decided by the loop's own code; nothing is written. Without documents:
+    what the next tick would change.
+    """
+    Decisions: _grpc.UnaryUnaryMultiCallable[_control_pb2.DecisionsRequest, _control_pb2.DecisionsReply]
+    """Stored decisions, the newest first; with an id that one, whole."""
+    Replay: _grpc.UnaryUnaryMultiCallable[_control_pb2.ReplayRequest, _control_pb2.ReplayReply]
+    """A stored decision made again from its inputs in another process. NOT_FOUND says what is kept."""
     Status: _grpc.UnaryUnaryMultiCallable[_control_pb2.StatusRequest, _control_pb2.StatusReply]
     Train: _grpc.UnaryStreamMultiCallable[_control_pb2.TrainRequest, _control_pb2.TrainProgress]
     """Creates a TrainingJob and streams its progress until it ends."""
@@ -59,6 +67,14 @@ class ControlAsyncStub(ControlStub):
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.Change]  # type: ignore[assignment]
     """Changes after `from_sequence`. OUT_OF_RANGE: compacted, list again. A client that reads too slowly is cut off so."""
     Explain: _aio.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainReply]  # type: ignore[assignment]
+    Plan: _aio.UnaryUnaryMultiCallable[_control_pb2.PlanRequest, _control_pb2.PlanReply]  # type: ignore[assignment]
+    """What Apply of the same documents would change, decided by the loop's own code; nothing is written. Without documents:
+    what the next tick would change.
+    """
+    Decisions: _aio.UnaryUnaryMultiCallable[_control_pb2.DecisionsRequest, _control_pb2.DecisionsReply]  # type: ignore[assignment]
+    """Stored decisions, the newest first; with an id that one, whole."""
+    Replay: _aio.UnaryUnaryMultiCallable[_control_pb2.ReplayRequest, _control_pb2.ReplayReply]  # type: ignore[assignment]
+    """A stored decision made again from its inputs in another process. NOT_FOUND says what is kept."""
     Status: _aio.UnaryUnaryMultiCallable[_control_pb2.StatusRequest, _control_pb2.StatusReply]  # type: ignore[assignment]
     Train: _aio.UnaryStreamMultiCallable[_control_pb2.TrainRequest, _control_pb2.TrainProgress]  # type: ignore[assignment]
     """Creates a TrainingJob and streams its progress until it ends."""
@@ -110,6 +126,32 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ExplainReply, _abc.Awaitable[_control_pb2.ExplainReply]]: ...
+
+    @_abc_1.abstractmethod
+    def Plan(
+        self,
+        request: _control_pb2.PlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.PlanReply, _abc.Awaitable[_control_pb2.PlanReply]]:
+        """What Apply of the same documents would change, decided by the loop's own code; nothing is written. Without documents:
+        what the next tick would change.
+        """
+
+    @_abc_1.abstractmethod
+    def Decisions(
+        self,
+        request: _control_pb2.DecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.DecisionsReply, _abc.Awaitable[_control_pb2.DecisionsReply]]:
+        """Stored decisions, the newest first; with an id that one, whole."""
+
+    @_abc_1.abstractmethod
+    def Replay(
+        self,
+        request: _control_pb2.ReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ReplayReply, _abc.Awaitable[_control_pb2.ReplayReply]]:
+        """A stored decision made again from its inputs in another process. NOT_FOUND says what is kept."""
 
     @_abc_1.abstractmethod
     def Status(

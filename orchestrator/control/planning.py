@@ -1,0 +1,63 @@
+"""`skerry plan`: what would change if a file were applied now. Nothing is written, and the loop's own code decides."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.clock import Clock
+from orchestrator.control.observations import Observations
+from orchestrator.control.placing import PlacementLoop
+from orchestrator.control.world import World, world_of
+from orchestrator.errors import OwnerConflict, RevisionStale, Unavailable
+from orchestrator.model.plan import ObjectChange, Plan, Problem
+from orchestrator.model.stored import Put, StoredObject
+from orchestrator.reconcile.planning import effect, running, settled, transfers
+from orchestrator.reconcile.wants import wants
+
+
+def with_objects(world: World, objects: Sequence[StoredObject]) -> World:
+    """As if these were written."""
+    found = {key: stored for those in world.objects.values() for key, stored in those.items()}
+    found |= {stored.key: stored for stored in objects}
+    return world_of(found.values(), world.claims)
+
+
+def as_written(put: Put, existing: StoredObject | None, wall_s: float) -> StoredObject:
+    """What a write would leave. Raises OwnerConflict, RevisionStale where the store would refuse it now."""
+    found = existing.revision if existing else 0
+    if existing is not None and existing.owner != put.owner:
+        raise OwnerConflict(
+            f'{put.key}: is managed by "{existing.owner}", and this write comes from "{put.owner}": '
+            f'change it through "{existing.owner}", or delete it there first'
+        )
+    if put.expected_revision not in (None, found):
+        raise RevisionStale(
+            f"{put.key}: is at revision {found}, not at {put.expected_revision}: read it again, then repeat the write"
+        )
+    if existing is None:
+        return StoredObject(put.key, "", 0, 0, put.owner, put.labels or {}, put.spec or {}, {}, wall_s)
+    return replace(existing, spec=put.spec or {}, labels=put.labels or {}, owner=put.owner)
+
+
+async def plan(
+    placing: PlacementLoop, observations: Observations, clock: Clock, world: World, objects: Sequence[ObjectChange]
+) -> Plan:
+    """From what runs to what would run in `world`, once everything has obeyed. Raises Unavailable."""
+    now_s, wall_s, current = clock.now_s(), clock.wall_s(), placing.current
+    observed = observations.observed(now_s)
+    if placing.too_early(world, observed, now_s):
+        raise Unavailable("plan: the sites and fronts are still reporting what runs: ask again in a few seconds")
+    taken, _, decision = await placing.decide(world, observed, now_s)
+    services, sites = taken.snapshot.services, {site.name: site for site in taken.snapshot.sites}
+    wanted = wants(decision, services, world.claims)
+    after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s)
+    limits_ms = {service.ref: service.policy.latency_p99_ms for service in services}
+    before = current.decision if current else None
+    found = effect(before, decision, running(world.claims), running(after), limits_ms, current.id if current else "")
+    holders = {node: front for node in observed.nodes if (front := observations.holder(node)) is not None}
+    return replace(
+        found,
+        changed=found.changed or any(one.action != "unchanged" for one in objects),
+        objects=tuple(objects),
+        transfers=transfers(world.claims, after, taken.artifact_sizes, holders),
+        problems=tuple(Problem(service, reason) for service, reason in sorted(taken.problems.items())),
+    )
