@@ -5,14 +5,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer._click.exceptions import UsageError
+from typer.core import TyperCommand
 
-from orchestrator.cli import inferring, keeping, models, objects, running, training, waiting
+from orchestrator.cli import inferring, keeping, models, objects, planning, running, training, waiting
 from orchestrator.cli.describing import describe
 from orchestrator.cli.explaining import explain
+from orchestrator.cli.failures import FAILED
 from orchestrator.cli.getting import get
 
 if TYPE_CHECKING:
-    from typer._click import Command
+    from typer._click import Command, Context
 
 COMPLETE = "_SKERRY_COMPLETE"  # the environment variable by which a shell asks for completions
 SHELLS = ("bash", "zsh", "fish")
@@ -51,6 +54,19 @@ def completion(
     print(get_completion_script(prog_name="skerry", complete_var=COMPLETE, shell=shell))
 
 
+class _OneForErrors(TyperCommand):
+    """A verb whose exit code 2 has a meaning of its own: wrong usage is an error like others."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: "Context | None" = None, **extra: object
+    ) -> "Context":
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except UsageError as err:
+            err.exit_code = FAILED
+            raise
+
+
 def _tree() -> typer.Typer:
     # Plain help: rich's takes longer to load than everything else together.
     app = typer.Typer(
@@ -58,8 +74,10 @@ def _tree() -> typer.Typer:
     )
     app.callback(no_args_is_help=True)(_root)
 
-    def verb(function: Callable[..., None], *examples: str, name: str | None = None, hidden: bool = False) -> None:
-        app.command(name, epilog=_examples(*examples), hidden=hidden)(function)
+    def verb(
+        function: Callable[..., None], *examples: str, hidden: bool = False, cls: type[TyperCommand] | None = None
+    ) -> None:
+        app.command(epilog=_examples(*examples), hidden=hidden, cls=cls)(function)
 
     verb(running.up, "skerry up", "skerry up --detach --zone plant-7")
     verb(running.down, "skerry down")
@@ -71,7 +89,20 @@ def _tree() -> typer.Typer:
         "cat x.yaml | skerry apply -f -",
     )
     verb(
+        planning.plan,
+        "skerry plan -f service.yaml",
+        "skerry plan -f policies/ -o json",
+        "skerry plan",
+        cls=_OneForErrors,
+    )
+    verb(
+        planning.replay,
+        "skerry replay d-0123456789abcdef",
+        "skerry replay d-0123456789abcdef --policy stricter.yaml",
+    )
+    verb(
         get,
+        "skerry get decisions",
         "skerry get sites",
         "skerry get svc digits -o yaml",
         "skerry get jobs -A -l team=vision -w",
@@ -91,7 +122,13 @@ def _tree() -> typer.Typer:
         "skerry infer digits --input image=digit.npy",
         "skerry infer iris --input 'x=[[5.1, 3.5, 1.4, 0.2]]'",
     )
-    verb(explain, "skerry explain digits", "skerry explain digits --site harbour", "skerry explain digits -o json")
+    verb(
+        explain,
+        "skerry explain digits",
+        "skerry explain digits --site harbour",
+        "skerry explain digits --why-not inland",
+        "skerry explain digits -o json",
+    )
     verb(running.serve, "skerry serve digits=digits.tflite --port 8001", "skerry serve a=./saved_model b=b.tflite")
     verb(keeping.backup, "skerry backup /backups/monday.db")
     verb(keeping.restore, "skerry restore /backups/monday.db --force")

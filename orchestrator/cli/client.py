@@ -20,6 +20,7 @@ Document: TypeAlias = dict[str, Json]
 OWNER = "command"
 ERROR_KEY = "skerry-error"  # see orchestrator/api/codes.py
 CALL_TIMEOUT_S = 30.0
+PLAN_TIMEOUT_S = 150.0  # a plan of 10,000 sites is to take a minute, and one may run before it
 PUSH_TIMEOUT_S = 3_600.0
 MAX_MESSAGE_BYTES = 64 << 20
 REMEDIES = {
@@ -116,6 +117,20 @@ class ControlClient:
         request = pb.ExplainRequest(namespace=namespace, service=service, site=site)
         with self._reported():
             return self._stub.Explain(request, timeout=self._timeout_s)
+
+    def plan(self, documents: Sequence[Document]) -> pb.PlanReply:
+        request = pb.PlanRequest(documents_json=[json.dumps(one) for one in documents], owner=OWNER)
+        with self._reported():
+            return self._stub.Plan(request, timeout=PLAN_TIMEOUT_S)
+
+    def decisions(self, id: str) -> pb.DecisionsReply:
+        with self._reported():
+            return self._stub.Decisions(pb.DecisionsRequest(id=id), timeout=CALL_TIMEOUT_S)
+
+    def replay(self, decision: str, policy: Document | None) -> pb.ReplayReply:
+        request = pb.ReplayRequest(decision=decision, policy_json="" if policy is None else json.dumps(policy))
+        with self._reported():
+            return self._stub.Replay(request, timeout=PLAN_TIMEOUT_S)
 
     def status(self) -> pb.StatusReply:
         with self._reported():

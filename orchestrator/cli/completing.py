@@ -74,6 +74,13 @@ def kinds_and_nodes(context: typer.Context, incomplete: str) -> Iterator[Offer]:
     return _offers(context, incomplete, NODE)
 
 
+def gettable(context: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """What `skerry get` shows: those, and decisions."""
+    yield from kinds_and_nodes(context, incomplete)
+    if "decisions".startswith(incomplete.lower()):
+        yield "decisions", "what was decided, with its inputs"
+
+
 def targets(context: typer.Context, incomplete: str) -> Iterator[Offer]:
     """KIND/NAME: a kind that is certain is followed by its names at once, since a Tab would end the word."""
     found = _kinds(incomplete)

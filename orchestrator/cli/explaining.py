@@ -18,6 +18,15 @@ def explain(
     site: Annotated[
         str | None, typer.Option(autocompletion=completing.sites, help="Only what concerns this site.")
     ] = None,
+    why_not: Annotated[
+        str | None,
+        typer.Option(
+            "--why-not",
+            metavar="SITE",
+            autocompletion=completing.sites,
+            help="Why this site does not serve, and what would help.",
+        ),
+    ] = None,
     namespace: options.Namespace = "default",
     output: options.OutputForm = None,
     control: options.Control = options.CONTROL_ADDRESS,
@@ -32,8 +41,18 @@ def explain(
     name = service.rpartition("/")[2]
     if not name:
         raise BadUsage(f"{service!r} names no service", "give its name, for example digits")
+    if site is not None and why_not is not None:
+        raise BadUsage("--site and --why-not ask two questions", "give one of them")
     with ControlClient(control) as client:
         reply = client.explain(namespace, name, site or "")
+    if why_not is not None:
+        from orchestrator.cli.why_not import why_not_document, why_not_text
+
+        found = why_not_document(
+            why_not, reply.decision, json.loads(reply.decision_json), json.loads(reply.snapshot_json)
+        )
+        print(structured(found, output) if output in (Output.JSON, Output.YAML) else why_not_text(found))
+        return
     if output in (Output.JSON, Output.YAML):
         document = {
             "decision": reply.decision,

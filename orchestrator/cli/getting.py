@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli import options
+from orchestrator.cli import completing, decisions, options
 from orchestrator.cli.failures import BadUsage
 from orchestrator.cli.output import Output, columns, listed, say, structured
 from orchestrator.cli.rows import Column, at, columns_for, rows_of, text
@@ -92,7 +92,14 @@ class Printer:
 
 
 def get(
-    kind: options.KindWord,
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            autocompletion=completing.gettable,
+            help="Kind: any case, plural or short (svc, jobs, nodes); or decisions.",
+        ),
+    ],
     name: options.Name = None,
     namespace: options.Namespace = "default",
     all_namespaces: options.AllNamespaces = False,
@@ -109,6 +116,13 @@ def get(
 
         with ControlClient(control) as client:
             get_nodes(client, node, output, selector, watch)
+        return
+    word, _, after = kind.partition("/")
+    if word.lower() in decisions.WORDS:
+        if watch or selector or (after and name):
+            raise BadUsage("decisions are listed whole or one by its id", "leave out -w and -l")
+        with ControlClient(control) as client:
+            decisions.show_decisions(client, name or after, output)
         return
     query = query_for(kind, name, namespace, all_namespaces, selector)
     printer = Printer(output, columns_for(query.kind, query.spans_namespaces, output is Output.WIDE))

@@ -1,7 +1,7 @@
 """What `skerry get` shows of each kind: one row of columns per object."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -19,6 +19,20 @@ def at(document: "Json", *path: str) -> "Json":
             return None
         document = document.get(part)
     return document
+
+
+def items(document: "Mapping[str, Json]", key: str) -> "list[dict[str, Json]]":
+    """The objects of a list under a key."""
+    found = document.get(key)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def figure(value: "Json", unit: str = "") -> str:
+    """Three digits or more, as many as matter."""
+    if not isinstance(value, int | float):
+        return "-"
+    shown = f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{shown} {unit}".rstrip()
 
 
 def text(value: "Json") -> str:

@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.rows import figure
+
 if TYPE_CHECKING:
     from orchestrator.cli.client import Json
 
@@ -28,14 +30,6 @@ def _mapping(document: "Mapping[str, Json]", key: str) -> "dict[str, Json]":
 
 def _word(value: "Json") -> str:
     return "-" if value in (None, "") else str(value)
-
-
-def figure(value: "Json", unit: str = "") -> str:
-    """Three digits or more, as many as matter."""
-    if not isinstance(value, int | float):
-        return "-"
-    shown = f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-    return f"{shown} {unit}".rstrip()
 
 
 def _table(title: str, *heads: str) -> Table:

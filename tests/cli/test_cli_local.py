@@ -72,6 +72,8 @@ def test_the_bash_script_completes_verbs_kinds_and_options(tmp_path: Path, skerr
     for words, wanted in (
         (["skerry", "des"], "describe"),
         (["skerry", "get", "mod"], "modelservices"),
+        (["skerry", "get", "dec"], "decisions"),
+        (["skerry", "rep"], "replay"),
         (["skerry", "model", "pu"], "push"),
     ):
         ask = (
