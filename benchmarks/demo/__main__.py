@@ -97,11 +97,20 @@ def ready_on(on: Stage, sites: set[str]) -> bool:
 
 def place(on: Stage, summary: Summary) -> None:
     step("a service under a 40 ms policy that prefers the edge; its callers enter at the front")
+    on.skerry("plan", "-f", str(HERE / "service.yaml"), capture=False, codes=(2,))
+    planned = sites_of(on.plan(HERE / "service.yaml"))
     on.skerry("apply", "-f", str(HERE / "service.yaml"), capture=False)
     seconds = wait_for("the service on edge-a and edge-b", lambda: ready_on(on, {"edge-a", "edge-b"}), 60)
+    same = planned == {"edge-a", "edge-b"}
+    summary.add("planned before it was applied", ", ".join(sorted(planned)), "where it then runs", same)
     summary.add("applied to ready on the two near sites", f"{seconds:.1f} s", "<= 60 s", True)
     explained = on.explain(SERVICE)
     console.print(placement_table(explained["placement"], explained["snapshot"]))
+
+
+def sites_of(plan: dict[str, Any]) -> set[str]:
+    """Where replicas are to start or to move to."""
+    return {one["after"]["site"] for one in plan["steps"] if one["after"]}
 
 
 def call(on: Stage, summary: Summary) -> None:
@@ -159,13 +168,21 @@ def kill_agent(on: Stage, summary: Summary) -> None:
     )
 
 
+def look_back(on: Stage, summary: Summary) -> None:
+    step("the newest decisions made again from their stored inputs, each in a process of its own")
+    found = on.replays(5)
+    console.print("  " + ", ".join(f"{one} {'equal' if equal else 'differs'}" for one, equal in found.items()))
+    figure = f"{sum(found.values())} of {len(found)} equal"
+    summary.add("decisions replayed", figure, "all equal", bool(found) and all(found.values()))
+
+
 def main() -> int:
     begin_s = time.monotonic()
     summary = Summary()
     try:
         with stage(ROOT / ".skerry" / "demo") as on:
             save_test_images(on.folder / "test-images.npz")
-            for act in (start, train, join, place, call, slow_down, kill_agent):
+            for act in (start, train, join, place, call, slow_down, kill_agent, look_back):
                 act(on, summary)
     except DemoFailed as err:
         console.print(f"[red]demo failed:[/] {err}", markup=True)

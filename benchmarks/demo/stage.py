@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,8 +70,8 @@ class Stage:
             "SKERRY_ZONE": "city",
         }
 
-    def skerry(self, *arguments: str, capture: bool = True, limit_s: float = 180.0) -> str:
-        """The command as a user types it. Raises DemoFailed when it fails."""
+    def skerry(self, *arguments: str, capture: bool = True, limit_s: float = 180.0, codes: Sequence[int] = (0,)) -> str:
+        """The command as a user types it. Raises DemoFailed when it ends with another code than `codes`."""
         try:
             done = subprocess.run(
                 [BIN / "skerry", *arguments],
@@ -84,7 +84,7 @@ class Stage:
             )
         except subprocess.TimeoutExpired as err:
             raise DemoFailed(f"skerry {' '.join(arguments)}: no end after {limit_s:g} s") from err
-        if done.returncode != 0:
+        if done.returncode not in codes:
             raise DemoFailed(
                 f"skerry {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout or ''}{done.stderr or ''}"
             )
@@ -97,6 +97,17 @@ class Stage:
     def explain(self, service: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.skerry("explain", service, "-o", "json"))
         return found
+
+    def plan(self, file: Path) -> dict[str, Any]:
+        """What applying the file would change. 2: there are changes."""
+        found: dict[str, Any] = json.loads(self.skerry("plan", "-f", str(file), "-o", "json", codes=(0, 2)))
+        return found
+
+    def replays(self, newest: int) -> dict[str, bool]:
+        """Of the newest decisions, whether each is equal when it is made again. 3: it is not."""
+        kept = json.loads(self.skerry("get", "decisions", "-o", "json"))["items"][:newest]
+        replayed = [json.loads(self.skerry("replay", one["id"], "-o", "json", codes=(0, 3))) for one in kept]
+        return {one["decision"]: one["equal"] for one in replayed}
 
     def start_wan(self, leg: Leg) -> str:
         """The address at which the agent reaches the front over this link."""

@@ -79,6 +79,25 @@ def test_nothing_listens_beyond_loopback(installation: Stage) -> None:
     assert not beyond, [(psutil.Process(c.pid).cmdline()[:1], c.laddr) for c in beyond]
 
 
+def test_what_is_planned_is_what_apply_does_and_decisions_replay_equal(installation: Stage) -> None:
+    on = installation
+    documents = on.folder / "planned.yaml"
+    documents.write_text(SERVICE % ("planned", "at-the-edge"))
+    plan = on.plan(documents)
+    assert [(one["name"], one["action"]) for one in plan["objects"]] == [("planned", "created")]
+    planned = {(one["after"]["site"], one["replicas"]) for one in plan["steps"]}
+    assert {one["act"] for one in plan["steps"]} == {"start"}
+    on.skerry("apply", "-f", str(documents))
+    wait_for("ready", lambda: is_ready(on, "planned"), 60)
+    replicas = on.get("service", "planned")["status"]["replicas"]
+    assert planned == {(one["site"], 1) for one in replicas}
+    assert on.plan(documents)["steps"] == []
+    found = on.replays(3)
+    assert len(found) == 3
+    assert all(found.values()), found
+    on.skerry("delete", "-f", str(documents))
+
+
 @pytest.mark.parametrize("service", ["digits", "cloud-digits"])
 def test_control_killed_loses_no_call_and_decisions_resume(installation: Stage, service: str) -> None:
     """Decisions resume: a service that is applied after the kill is placed and answered."""
