@@ -22,7 +22,9 @@ def plan_text(plan: "Mapping[str, Json]") -> str:
     ]
     if not plan.get("changed"):
         return "\n".join([*notes, "No changes: what runs is what is wanted."])
-    parts = [*_objects(plan), *_effect(plan), "\n".join(notes), _summary(plan)]
+    size = sum(_integer(one.get("size_bytes")) for one in items(plan, "transfers"))
+    summary = f"{_summary(plan)}; at most {bytes_text(size)} over the WAN."
+    parts = [*_objects(plan), *_effect(plan), "\n".join(notes), summary]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -30,7 +32,7 @@ def effect_text(plan: "Mapping[str, Json]") -> str:
     """Without objects: what another decision would have done."""
     if not plan.get("changed"):
         return "The placement would have been the same."
-    return "\n\n".join(part for part in (*_effect(plan), _summary(plan)) if part)
+    return "\n\n".join(part for part in (*_effect(plan), f"{_summary(plan)}.") if part)
 
 
 def _effect(plan: "Mapping[str, Json]") -> Iterator[str]:
@@ -132,9 +134,8 @@ def _summary(plan: "Mapping[str, Json]") -> str:
     for step in items(plan, "steps"):
         acts[text(step.get("act"))] += _integer(step.get("replicas"))
     counted = ", ".join(f"{acts[act]} to {act}" for act in ("start", "stop", "move", "update"))
-    size = sum(_integer(one.get("size_bytes")) for one in items(plan, "transfers"))
     cost = f"{figure(plan.get('usd_per_hour_before'))} -> {figure(plan.get('usd_per_hour'))} $/h"
-    return f"Replicas: {counted}; at most {bytes_text(size)} over the WAN; {cost}."
+    return f"Replicas: {counted}; {cost}"
 
 
 def _mapping(document: "Mapping[str, Json]", key: str) -> "dict[str, Json]":
