@@ -33,7 +33,7 @@ from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
 from orchestrator.control.snapshots import take_snapshot
 from orchestrator.control.statuses import placed_reason, ready_message
-from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world, unreadable_reason, world_of
+from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world, unreadable_reason
 from orchestrator.errors import Conflict, InvalidRequest, NotFound
 from orchestrator.model.ids import DecisionId, ServiceRef, SiteName
 from orchestrator.model.plan import ObjectChange

@@ -48,7 +48,7 @@ async def plan(
         raise Unavailable("plan: the sites and fronts are still reporting what runs: ask again in a few seconds")
     taken, _, decision = await placing.decide(world, observed, now_s)
     services, sites = taken.snapshot.services, {site.name: site for site in taken.snapshot.sites}
-    wanted = wants(decision, services, world.claims)
+    wanted = wants(decision, services, world.claims, sites)
     after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s)
     limits_ms = {service.ref: service.policy.latency_p99_ms for service in services}
     before = current.decision if current else None

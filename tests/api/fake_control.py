@@ -247,7 +247,7 @@ class FakeControl:
 
     async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner) -> Planned:
         self.before("plan")
-        forms = [validate(document) for document in documents]
+        forms = validate_all(documents)
         names = [(form.kind, key_of(form)) for form in forms]
         objects = tuple(ObjectChange(kind, key.namespace, key.name, "created") for kind, key in names)
         plan = replace(PLAN, objects=objects) if forms else replace(PLAN, changed=False, steps=())

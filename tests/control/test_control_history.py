@@ -95,7 +95,7 @@ class TestUnderAPolicy:
             preferred=[{"weight": 5, "expression": "site.labels.tier == 'gold'"}],
             replicas={"min": 1, "max": 3},
         )
-        (spec,) = inputs_under(INPUTS, given).snapshot.services
+        (spec,) = inputs_under(INPUTS, given, 100.0).snapshot.services
         assert spec.policy.latency_p99_ms == 300
         assert spec.rules == (
             SiteRule("a", None, 5),  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ class TestUnderAPolicy:
             SiteRule("cloud", "site.kind == 'edge'", 0),  # type: ignore[arg-type]
         )
         assert [c.site for c in decide(INPUTS).services[0].chosen] == ["b"]
-        assert [c.site for c in decide(inputs_under(INPUTS, given)).services[0].chosen] == ["a"]
+        assert [c.site for c in decide(inputs_under(INPUTS, given, 100.0)).services[0].chosen] == ["a"]
 
     @pytest.mark.parametrize(
         ("document", "says"),
@@ -116,13 +116,18 @@ class TestUnderAPolicy:
     )
     def test_another_or_a_wrong_one_is_refused(self, document: dict[str, Json], says: str) -> None:
         with pytest.raises(InvalidRequest, match=says):
-            inputs_under(INPUTS, document)
+            inputs_under(INPUTS, document, 100.0)
 
     def test_labels_are_unknown_of_what_the_first_release_stored(self) -> None:
         old = replace(INPUTS, planner=FIRST_PLANNER)
         with pytest.raises(InvalidRequest, match="before labels were"):
-            inputs_under(old, policy(required=["site.labels.tier == 'gold'"]))
-        inputs_under(old, policy(required=["site.kind == 'edge'"]))
+            inputs_under(old, policy(required=["site.labels.tier == 'gold'"]), 100.0)
+        inputs_under(old, policy(required=["site.kind == 'edge'"]), 100.0)
+
+    @pytest.mark.parametrize(("wall_s", "window"), [(100.0, "Thu 00:00-Fri 00:00 UTC"), (90_000.0, None)])
+    def test_it_freezes_by_the_clock_of_then(self, wall_s: float, window: str | None) -> None:
+        given = policy(stability={"freeze": ["Thu 00:00-Fri 00:00 UTC"]})
+        assert inputs_under(INPUTS, given, wall_s).snapshot.services[0].freeze == window
 
     @pytest.mark.parametrize(
         ("lost_after_s", "replace_", "waits"), [(60, True, True), (10, True, False), (10, False, True)]
@@ -132,7 +137,7 @@ class TestUnderAPolicy:
         silent = replace(silent, nodes=tuple(NodeSpec(n.name, n.capacity, 20.0) for n in silent.nodes))
         world = replace(WORLD, sites=(edge("a"), silent), claims=(claim("b", WANTED),))
         given = policy(disconnect={"lost_after_s": lost_after_s, "replace": replace_})
-        (spec,) = inputs_under(replace(INPUTS, snapshot=world), given).snapshot.services
+        (spec,) = inputs_under(replace(INPUTS, snapshot=world), given, 100.0).snapshot.services
         assert {r.site: r.failed_requirement for r in spec.rules} == {"a": None, "b": None if waits else SILENT}
 
 
@@ -176,7 +181,7 @@ class TestInAnotherProcess:
 
     def test_inputs_that_cannot_be_read_are_told(self) -> None:
         with pytest.raises(Damaged, match="another release"):
-            replay("{}", None)
+            replay("{}", 100.0, None)
 
     async def test_one_that_is_not_kept_names_the_nearest(self, store: SqlStore) -> None:
         with pytest.raises(NotFound, match=r"kept are the newest 100 decisions of the last 30 days; none was made yet"):

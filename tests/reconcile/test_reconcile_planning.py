@@ -81,7 +81,7 @@ def step_by_step(world: Snapshot, decision: Decision, observed: Observed) -> lis
     for _ in range(20):
         now_s += DRAIN_S / 2
         changed = diff(
-            wants(decision, world.services, list(held.values())),
+            wants(decision, world.services, list(held.values()), by_name),
             list(held.values()),
             observed,
             by_name,
@@ -112,7 +112,7 @@ def test_a_plan_says_what_the_loops_own_steps_come_to(world: Snapshot) -> None:
     world = replace(world, claims=tuple(c for c in world.claims if c.phase is not ClaimPhase.RELEASED))
     decision, observed = place(world, PlacementSettings(), 0), seen_world(world)
     by_name = {site.name: site for site in world.sites}
-    wanted = wants(decision, world.services, world.claims)
+    wanted = wants(decision, world.services, world.claims, by_name)
     planned = running(settled(wanted, world.claims, observed, by_name, {}, 100.0))
     came = running(step_by_step(world, decision, observed))
     edges = {site.name for site in world.sites if site.nodes}
@@ -124,7 +124,7 @@ def test_a_plan_says_what_the_loops_own_steps_come_to(world: Snapshot) -> None:
 def replanned(world: Snapshot, under: Snapshot) -> tuple[Plan, list[Claim]]:
     before, after = place(world, SETTINGS, 0), place(under, SETTINGS, 0)
     by_name, observed = {s.name: s for s in under.sites}, seen_world(under)
-    wanted = wants(after, under.services, under.claims)
+    wanted = wants(after, under.services, under.claims, by_name)
     held = settled(wanted, under.claims, observed, by_name, {}, 100.0)
     limits = {s.ref: s.policy.latency_p99_ms for s in under.services}
     return effect(before, after, running(under.claims), running(held), limits, "d-1"), held
