@@ -112,12 +112,11 @@ def _gained_usd(programme: Programme, prices: Prices, gain: Floats) -> float:
     before_rps, before_usd = ends[starts] - rate[starts], worth[starts] - (rate * gain[arcs])[starts]
     total_rps = ends[starts + lengths - 1] - before_rps
     site = programme.pair_site[pairs]
-    most = np.minimum(
-        programme.site_memory[site] // np.maximum(programme.pair_memory[pairs], 1),
-        programme.site_compute[site] // np.maximum(programme.pair_compute[pairs], 1),
-    )
-    most = np.where(programme.pair_memory[pairs] + programme.pair_compute[pairs] == 0, np.iinfo(np.int64).max, most)
-    count = np.minimum(np.ceil(total_rps / programme.pair_rps[pairs]), most).astype(np.int64)
+    count = np.ceil(total_rps / programme.pair_rps[pairs])
+    for has, need in ((programme.site_memory, programme.pair_memory), (programme.site_compute, programme.pair_compute)):
+        borne = has[site] // np.maximum(need[pairs], 1)
+        count = np.where(need[pairs] > 0, np.minimum(count, borne), count)
+    count = count.astype(np.int64)
     of = np.repeat(np.arange(len(pairs)), count)
     number = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
     rps = programme.pair_rps[pairs][of]

@@ -14,7 +14,7 @@ def made_up(
     pool = np.arange(sites) >= edge_sites
     wanted = [(s, z) for s in range(services) for z in range(zones) if random.random() < 0.7] or [(0, 0)]
     rates = random.lognormal(1, 1, len(wanted))
-    need_memory, need_compute = random.integers(1, 6, services), random.integers(1, 3, services)
+    need_memory, need_compute = random.integers(0, 6, services), random.integers(1, 3, services)
     speed = random.uniform(1, 6, services)
     reach = (random.random((zones, sites)) < 0.5) | pool
     arcs = sorted(

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from orchestrator.placement.search import kernels
-from orchestrator.placement.search.programme import Floats, Indices, Ints, Prices, Programme
+from orchestrator.placement.search.programme import Floats, Indices, Ints, Prices, Programme, most_replicas
 
 LAGRANGIAN = "Lagrangian"
 BY_SERVICE = "Lagrangian by services"
@@ -122,10 +122,7 @@ def _service_value(programme: Programme, prices: Prices, pairs: Ints) -> float:
     matrix = csc_array(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(height, 2 * n + a + d)
     )
-    most = np.minimum(
-        programme.site_memory[site] // np.maximum(programme.pair_memory[pairs], 1),
-        programme.site_compute[site] // np.maximum(programme.pair_compute[pairs], 1),
-    )
+    most = most_replicas(programme, pairs)
     return _integer_bound(
         cost=np.concatenate((kept_usd, added_usd, rps[demand] * carried, rps * programme.demand_penalty_usd[demands])),
         upper=np.concatenate((np.minimum(running, most), np.maximum(most - running, 0), np.ones(a + d))),

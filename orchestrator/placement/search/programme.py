@@ -21,6 +21,8 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 # The exact knapsack of a site works on at most this many steps of memory, and of compute.
 GRID = 64
+# Where nothing limits a number of replicas.
+MANY = 1 << 40
 
 
 class Programme(NamedTuple):
@@ -66,6 +68,18 @@ class Programme(NamedTuple):
     @property
     def demands(self) -> int:
         return len(self.demand_rps)
+
+
+def most_replicas(programme: Programme, pairs: "Ints | Indices") -> Ints:
+    """That each of these pairs' sites bears of it alone; a resource that a replica does not need does not count."""
+    site = programme.pair_site[pairs]
+    most = np.full(len(pairs), MANY, dtype=np.int64)
+    for has, need in (
+        (programme.site_memory[site], programme.pair_memory[pairs]),
+        (programme.site_compute[site], programme.pair_compute[pairs]),
+    ):
+        most = np.where(need > 0, np.minimum(most, has // np.maximum(need, 1)), most)
+    return most
 
 
 class Prices(NamedTuple):

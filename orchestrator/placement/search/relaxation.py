@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.placement.search.jit import compiled
-from orchestrator.placement.search.programme import Flags, Floats, Ints, Prices, Programme
+from orchestrator.placement.search.programme import Flags, Floats, Ints, Prices, Programme, most_replicas
 
 # A pair whose demands fill more replicas than this has no use for the row "share <= replicas".
 STRONG_UP_TO = 16.0
@@ -86,11 +86,7 @@ def _scale(programme: Programme) -> Scaled:
     pairs, sites, links = len(programme.pair_usd), len(programme.site_memory), len(programme.link_mbps)
     rps = programme.demand_rps[demand]
     filled = rps / programme.pair_rps[pair]
-    most = np.minimum(
-        programme.site_memory[site] / np.maximum(programme.pair_memory, 1e-9),
-        programme.site_compute[site] / np.maximum(programme.pair_compute, 1e-9),
-    )
-    most = np.floor(np.minimum(most, 1e9))
+    most = np.minimum(most_replicas(programme, np.arange(pairs)), 1e9)
     unit = np.maximum(1.0, np.minimum(most, np.bincount(pair, filled, pairs)))
     strong = (filled < 1) & (unit[pair] <= STRONG_UP_TO)
     load, strong_share = filled / unit[pair], 1 / unit
