@@ -25,6 +25,8 @@ COLD, HOT, HOT_BY_ROOT = 0.006, 0.2, 0.0144
 SPLIT_ROUNDS = 0.9
 # Prices of the relaxation and what the plan really pays for a demand, half and half, guide best.
 REALISED_SHARE = 0.5
+# Demands that nobody serves are few in the end, and dear: so many of the last rounds look at each of them so often.
+MISSING_ROUNDS, MISSING_MOVES = 4, 100
 # Smaller programmes have no halves worth the name.
 LEAST_CUT_DEMANDS = 400
 MOST_ITEMS = 512
@@ -39,7 +41,7 @@ class Effort:
 
 
 def effort_for(programme: Programme, budget_s: float) -> Effort:
-    """What takes about two thirds of this time with two threads on the machine of benchmarks/placement/README.md.
+    """What takes about three quarters of this time with two threads on the machine of benchmarks/placement/README.md.
 
     A function of the programme's size alone: elsewhere, or on a busy machine, the same effort takes another time.
     """
@@ -47,7 +49,7 @@ def effort_for(programme: Programme, budget_s: float) -> Effort:
     lanes = LANES if programme.demands >= LEAST_CUT_DEMANDS else 1
     move_s = (12e-6 + 13e-6 * min(programme.arcs / 1e6, 1.0)) / (0.8 * lanes)
     iterations = min(max(int(0.15 * budget_s / iteration_s), 50), 400)
-    return Effort(iterations, max(int((0.75 * budget_s - iterations * iteration_s) / move_s), 20 * ROUNDS))
+    return Effort(iterations, max(int((0.85 * budget_s - iterations * iteration_s) / move_s), 20 * ROUNDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class Search:
             demand_usd = (1 - REALISED_SHARE) * demand_usd + REALISED_SHARE * realised_usd(programme, self.state)
         total = sum(len(demands) for demands in lanes.demands)
         seeds = [
-            self._near(self._random.choice(demands, moves * len(demands) // total))
+            self._near(self._seeds(demands, moves * len(demands) // total, turn))
             for demands in lanes.demands
             if len(demands)
         ]
@@ -148,6 +150,15 @@ class Search:
             kernels.anneal(programme, self.state, mine, seeds[lane], demand_usd, prices.link_usd, hot, cold, TUNING)
 
         list(pool.map(run, range(len(seeds))))
+
+    def _seeds(self, demands: Ints, count: int, turn: int) -> Ints:
+        """Demands by chance; in the last rounds more often those that nobody serves in full."""
+        seeds = self._random.choice(demands, count)
+        missing = demands[self.state.unserved_rps[demands] > kernels.NOTHING * self._programme.demand_rps[demands]]
+        if turn >= ROUNDS - MISSING_ROUNDS and len(missing):
+            part = min(count // 5, MISSING_MOVES * len(missing))
+            seeds[:part] = self._random.choice(missing, part)
+        return seeds
 
     def _near(self, demands: Ints) -> Ints:
         """In the order of their zones: one move after the other finds its sites in the processor's cache."""
