@@ -13,6 +13,7 @@ ARRAYS = (
     "ne", "s_mem", "s_comp", "s_in", "s_out", "z_cap", "d_m", "d_z", "d_lam", "d_pen", "d_in", "d_out",
     "p_s", "p_m", "p_kap", "p_price", "p_mem", "p_comp", "a_d", "a_p", "a_c", "a_far",
 )  # fmt: skip
+INDICES = ("ne", "d_m", "d_z", "p_s", "p_m", "a_d", "a_p")
 
 
 class BadInstance(Exception):
@@ -22,6 +23,9 @@ class BadInstance(Exception):
 def read_arrays(path: Path) -> dict[str, NDArray[np.float64]]:
     """All arrays of an instance. Raises BadInstance."""
     try:
+        # Looked at first: numpy leaves a file that it cannot read open.
+        if not zipfile.is_zipfile(path):
+            raise BadInstance(f"{path}: not an .npz that can be read: it is cut off, or of another kind")
         with np.load(path, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as err:
@@ -30,8 +34,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float64]]:
     if missing:
         raise BadInstance(f"{path}: lacks {', '.join(missing)}: see benchmarks/placement/README.md for the format")
     for name in ARRAYS:
-        if found[name].dtype.kind not in "biuf":
-            raise BadInstance(f"{path}: {name} holds {found[name].dtype}, not numbers")
+        values = found[name]
+        if values.dtype.kind not in "biuf":
+            raise BadInstance(f"{path}: {name} holds {values.dtype}, not numbers")
+        if values.ndim != (0 if name == "ne" else 1):
+            raise BadInstance(f"{path}: {name} has shape {values.shape}: give one number for ne, else one dimension")
+        if name in INDICES and values.size and not (values == np.floor(values)).all():
+            raise BadInstance(f"{path}: {name} holds {values[values != np.floor(values)][0]}: give whole numbers")
+    if not 0 <= found["ne"] <= len(found["s_mem"]):
+        raise BadInstance(f"{path}: ne is {found['ne']}, there are {len(found['s_mem'])} sites")
     return found
 
 
