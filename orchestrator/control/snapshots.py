@@ -1,6 +1,6 @@
 """The snapshot that a decision is made on: what the store says, and what the links measured."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.control.observations import Observations
@@ -78,7 +78,7 @@ def take_snapshot(
     """
     patience_s = lost_after_s(world)
     sites = _sites(world, observed, region)
-    services, problems = _services(world, _rates(world, observations, now_s), wall_s)
+    services, problems = _services(world, sites, _rates(world, observations, now_s), wall_s)
     problems |= _waiting(world, observed, patience_s, now_s - since_s)
     judged = tuple(
         _within_reach(service, world, observed, patience_s) for service in services if service.ref not in problems
@@ -206,7 +206,7 @@ def _rates(world: World, observations: Observations, now_s: float) -> dict[tuple
 
 
 def _services(
-    world: World, rates: Mapping[tuple[ServiceRef, ZoneName], float], wall_s: float
+    world: World, sites: Sequence[SiteSpec], rates: Mapping[tuple[ServiceRef, ZoneName], float], wall_s: float
 ) -> tuple[tuple[ServiceSpec, ...], dict[ServiceRef, str]]:
     found: list[ServiceSpec] = []
     problems: dict[ServiceRef, str] = {}
@@ -224,7 +224,7 @@ def _services(
         try:
             freeze = freeze_of(policy, wall_s)
             kept = _frozen_version(world, ref, version) if freeze else version
-            found.append(service_spec(stored, kept, policy, world.of("Site"), measured, freeze))
+            found.append(service_spec(stored, kept, policy, sites, measured, freeze))
         except InvalidRequest as err:
             problems[ref] = str(err)
     return tuple(found), problems

@@ -7,16 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from orchestrator.model.ids import SiteName
 from orchestrator.model.specs import SiteKind, SiteRule, SiteSpec
 from orchestrator.objects.fields import refuse
-
-if TYPE_CHECKING:
-    from orchestrator.objects.place_forms import Site
 
 FACTS: Mapping[str, str] = {
     "name": "text: metadata.name",
@@ -135,23 +131,8 @@ def _facts(
     }
 
 
-def facts_of(site: "Site") -> dict[str, Fact]:
+def facts_of(site: SiteSpec) -> dict[str, Fact]:
     """What expressions see of a site."""
-    spec, name = site.spec, site.metadata.name
-    return _facts(
-        name,
-        spec.kind,
-        name if spec.kind is SiteKind.REGION else "",
-        spec.jurisdiction,
-        spec.failure_domain or name,
-        spec.hardware_class,
-        spec.price_usd_per_hour,
-        dict(site.metadata.labels),
-    )
-
-
-def facts_of_spec(site: SiteSpec) -> dict[str, Fact]:
-    """The same of a site as a snapshot holds it."""
     return _facts(
         site.name,
         site.kind,
@@ -179,20 +160,15 @@ class Expressions:
     required: tuple[str, ...]
     preferred: tuple[tuple[float, str], ...]  # weight, expression
 
-    def rule(self, facts: Mapping[str, Fact]) -> SiteRule:
-        """Of the site that has these facts."""
+    def rule(self, site: SiteSpec) -> SiteRule:
+        facts = facts_of(site)
         return SiteRule(
-            site=SiteName(str(facts["name"])),
+            site=site.name,
             failed_requirement=next((text for text in self.required if not holds(text, facts)), None),
             preference=sum(weight for weight, text in self.preferred if holds(text, facts)),
         )
 
 
-def site_rules(expressions: Expressions, sites: Sequence["Site"]) -> tuple[SiteRule, ...]:
+def site_rules(expressions: Expressions, sites: Sequence[SiteSpec]) -> tuple[SiteRule, ...]:
     """What a policy's expressions say of each site, by site name."""
-    return tuple(expressions.rule(facts_of(site)) for site in sorted(sites, key=lambda site: site.metadata.name))
-
-
-def rules_over(expressions: Expressions, sites: Sequence[SiteSpec]) -> tuple[SiteRule, ...]:
-    """The same of sites as a snapshot holds them."""
-    return tuple(expressions.rule(facts_of_spec(site)) for site in sorted(sites, key=lambda site: site.name))
+    return tuple(expressions.rule(site) for site in sorted(sites, key=lambda site: site.name))

@@ -24,7 +24,7 @@ from orchestrator.model.specs import (
     ZoneSpec,
 )
 from orchestrator.model.stored import StoredObject
-from orchestrator.objects.expressions import Expressions, rules_over, site_rules
+from orchestrator.objects.expressions import Expressions, site_rules
 from orchestrator.objects.forms import Form, form_of
 from orchestrator.objects.freezing import freeze_at
 from orchestrator.objects.model_forms import Demand, ModelService, ModelVersion, VariantFields
@@ -193,7 +193,7 @@ def service_spec(
     stored: StoredObject,
     version: StoredObject,
     policy: StoredObject,
-    sites: Sequence[StoredObject],
+    sites: Sequence[SiteSpec],
     measured_rps: Mapping[ZoneName, float],
     freeze: str | None = None,
 ) -> ServiceSpec:
@@ -205,14 +205,14 @@ def service_spec(
         version=version_spec(version, spec.variant),
         policy=policy_spec(policy),
         demands=_demands(spec.demand, measured_rps),
-        rules=site_rules(_expressions(rules), [_form(site, Site) for site in sites]),
+        rules=site_rules(_expressions(rules), sites),
         freeze=freeze,
     )
 
 
 def under_policy(service: ServiceSpec, policy: StoredObject, sites: Sequence[SiteSpec], wall_s: float) -> ServiceSpec:
     """The service as if it had this policy at that moment; its version stays. `sites`: all of its snapshot."""
-    rules = rules_over(_expressions(_form(policy, PlacementPolicy).spec), sites)
+    rules = site_rules(_expressions(_form(policy, PlacementPolicy).spec), sites)
     return replace(service, policy=policy_spec(policy), rules=rules, freeze=freeze_of(policy, wall_s))
 
 

@@ -6,17 +6,17 @@ import pytest
 from pydantic_core import PydanticCustomError
 
 from orchestrator.errors import InvalidRequest
+from orchestrator.model.specs import SiteSpec
 from orchestrator.model.stored import Json
 from orchestrator.objects import validate
 from orchestrator.objects.expressions import FACTS, Expressions, checked, facts_of, holds, site_rules
-from orchestrator.objects.place_forms import Site
-from tests.objects.documents_by_kind import document
+from orchestrator.objects.translate import site_spec
+from tests.objects.documents_by_kind import document, stored
 
 
-def _site(name: str, labels: dict[str, Json] | None = None, **spec: Json) -> Site:
-    form = validate(document("Site", {"kind": "edge", "jurisdiction": "EU", **spec}, name=name, labels=labels or {}))
-    assert isinstance(form, Site)
-    return form
+def _site(name: str, labels: dict[str, Json] | None = None, **spec: Json) -> SiteSpec:
+    form = document("Site", {"kind": "edge", "jurisdiction": "EU", **spec}, name=name, labels=labels or {})
+    return site_spec(stored(form), (), True)
 
 
 EDGE = _site("edge-a", {"gpu": "true", "acme.io/line": "a"}, price_usd_per_hour=0.5)

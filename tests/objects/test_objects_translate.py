@@ -131,7 +131,7 @@ def test_a_service_gets_its_rules_and_the_higher_of_declared_and_measured_demand
         {"zone": "callers", "rate_rps": 10, "request_bytes": 400, "response_bytes": 100},
         {"zone": "quiet", "rate_rps": 5, "request_bytes": 900, "response_bytes": 50},
     ]
-    sites = [_site("edge-b"), _site("edge-a", {"line": "a"})]
+    sites = [site_spec(_site("edge-b"), (), True), site_spec(_site("edge-a", {"line": "a"}), (), True)]
     measured = {ZoneName("callers"): 25.0, ZoneName("quiet"): 1.0, ZoneName("new"): 2.0, ZoneName("gone"): 0.0}
     spec = service_spec(
         _service(demand=demand, variant="litert-int8"), _version("digits-2", 1), policy, sites, measured

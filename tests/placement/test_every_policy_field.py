@@ -16,7 +16,7 @@ from orchestrator.model.snapshot import ServiceDecision
 from orchestrator.model.specs import PolicySpec, ServiceSpec, SiteSpec, Variant
 from orchestrator.model.stored import Json, StoredObject
 from orchestrator.objects.policy_form import PlacementPolicyFields
-from orchestrator.objects.translate import freeze_of, policy_spec, service_spec
+from orchestrator.objects.translate import freeze_of, policy_spec, service_spec, site_spec
 from orchestrator.placement import place
 from orchestrator.reconcile.assignments import assignments
 from orchestrator.reconcile.observed import Observed, SeenNode, SeenReplica
@@ -55,7 +55,8 @@ def wanted(spec: Spec) -> tuple[StoredObject, ServiceSpec]:
         variant("litert-int8", memory_mib=16, accuracy=0.9, latency={"p50_ms": 1, "p99_ms": 2}),
     ]
     version = stored(document("ModelVersion", {"model": "digits", "variants": built}, name="digits-2"))
-    sites = [stored(document("Site", _site(site), name=site.name, labels={"line": site.name[-1]})) for site in SITES]
+    written = [stored(document("Site", _site(site), name=site.name, labels={"line": site.name[-1]})) for site in SITES]
+    sites = [site_spec(site, (), True) for site in written]
     freeze = freeze_of(policy, FRIDAY_NIGHT_S)
     named = stored(document("ModelService", model, name="digits"))
     return policy, service_spec(named, version, policy, sites, {}, freeze)
