@@ -7,11 +7,12 @@ from orchestrator.clock import Clock
 from orchestrator.control.observations import Observations
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.world import World, world_of
-from orchestrator.errors import OwnerConflict, RevisionStale, Unavailable
+from orchestrator.errors import Unavailable
 from orchestrator.model.plan import ObjectChange, Plan, Problem
 from orchestrator.model.stored import Put, StoredObject
 from orchestrator.reconcile.planning import effect, running, settled, transfers
 from orchestrator.reconcile.wants import wants
+from orchestrator.store import check_write
 
 
 def with_objects(world: World, objects: Sequence[StoredObject]) -> World:
@@ -23,16 +24,7 @@ def with_objects(world: World, objects: Sequence[StoredObject]) -> World:
 
 def as_written(put: Put, existing: StoredObject | None, wall_s: float) -> StoredObject:
     """What a write would leave. Raises OwnerConflict, RevisionStale where the store would refuse it now."""
-    found = existing.revision if existing else 0
-    if existing is not None and existing.owner != put.owner:
-        raise OwnerConflict(
-            f'{put.key}: is managed by "{existing.owner}", and this write comes from "{put.owner}": '
-            f'change it through "{existing.owner}", or delete it there first'
-        )
-    if put.expected_revision not in (None, found):
-        raise RevisionStale(
-            f"{put.key}: is at revision {found}, not at {put.expected_revision}: read it again, then repeat the write"
-        )
+    check_write(put, existing)
     if existing is None:
         return StoredObject(put.key, "", 0, 0, put.owner, put.labels or {}, put.spec or {}, {}, wall_s)
     return replace(existing, spec=put.spec or {}, labels=put.labels or {}, owner=put.owner)

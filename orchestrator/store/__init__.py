@@ -5,6 +5,7 @@ what must outlive every process; heartbeats and link samples never come here.
 """
 
 from orchestrator.store.backups import restore
+from orchestrator.store.objects import check_write
 from orchestrator.store.sql import SqlStore, open_store
 
-__all__ = ["SqlStore", "open_store", "restore"]
+__all__ = ["SqlStore", "check_write", "open_store", "restore"]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from orchestrator.errors import NotFound, OwnerConflict, RevisionStale
-from orchestrator.model.stored import ChangeType, Delete, Key, Owner, Put, StoredObject
+from orchestrator.model.stored import ChangeType, Delete, Key, Put, StoredObject
 from orchestrator.store.encoding import ObjectText, canonical_json, checked_key, object_of, object_row, with_text
 from orchestrator.store.schema import changes, objects
 from orchestrator.store.writing import Writing
@@ -31,11 +31,9 @@ def read_object(connection: Connection, key: Key) -> StoredObject:
 
 def write_object(writing: Writing, write: Put | Delete) -> StoredObject:
     current = _current(writing.connection, checked_key(write.key))
-    if current is not None and current.stored.owner != write.owner:
-        raise _owner_conflict(current.stored, write.owner)
     if isinstance(write, Delete):
         return _delete(writing, write, current)
-    _check_revision(write, current)
+    check_write(write, current.stored if current else None)
     return _create(writing, write) if current is None else _replace(writing, write, current)
 
 
@@ -62,7 +60,7 @@ def _replace(writing: Writing, put: Put, current: _Current) -> StoredObject:
 def _delete(writing: Writing, delete: Delete, current: _Current | None) -> StoredObject:
     if current is None:
         raise _not_found(delete.key)
-    _check_revision(delete, current)
+    check_write(delete, current.stored)
     writing.connection.execute(sa.delete(objects).where(_is(delete.key)))
     writing.next_sequence()
     return _log_change(writing, ChangeType.DELETE, current.stored, current.text)
@@ -75,9 +73,15 @@ def _log_change(writing: Writing, type_: ChangeType, stored: StoredObject, text:
     return stored
 
 
-def _check_revision(write: Put | Delete, current: _Current | None) -> None:
-    found = 0 if current is None else current.stored.revision
-    if current is None and isinstance(write, Put) and write.spec is None:
+def check_write(write: Put | Delete, stored: StoredObject | None) -> None:
+    """Whether this may be written over what is stored. Raises OwnerConflict, RevisionStale."""
+    if stored is not None and stored.owner != write.owner:
+        raise OwnerConflict(
+            f'{stored.key}: is managed by "{stored.owner}", and this write comes from "{write.owner}": '
+            f'change it through "{stored.owner}", or delete it there first'
+        )
+    found = 0 if stored is None else stored.revision
+    if stored is None and isinstance(write, Put) and write.spec is None:
         # A late status must not bring a deleted object back as an empty one.
         raise RevisionStale(f"{write.key}: does not exist, and this write has no spec to make it: read it again")
     if write.expected_revision is None or write.expected_revision == found:
@@ -86,13 +90,6 @@ def _check_revision(write: Put | Delete, current: _Current | None) -> None:
         raise RevisionStale(f"{write.key}: exists already, at revision {found}: read it, then write at that revision")
     state = f"is at revision {found}" if found else "was deleted"
     raise RevisionStale(f"{write.key}: {state}, not at {write.expected_revision}: read it again, then repeat the write")
-
-
-def _owner_conflict(stored: StoredObject, owner: Owner) -> OwnerConflict:
-    return OwnerConflict(
-        f'{stored.key}: is managed by "{stored.owner}", and this write comes from "{owner}": '
-        f'change it through "{stored.owner}", or delete it there first'
-    )
 
 
 def _not_found(key: Key) -> NotFound:
