@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.placement.baselines import CHEAPEST, KUBE_LIKE, NEAREST, local_search, spread
-from benchmarks.placement.instances import BadInstance, read_programme
+from benchmarks.placement.instances import BadInstance, read_npz, read_programme
 from orchestrator.placement.checking import check_plan, lower_bound_usd_per_hour
 from orchestrator.placement.search.bounds import Bound, bound_by_services, gap, lagrangian_bound
 from orchestrator.placement.search.programme import Ints, Plan, Prices, Programme, programme
@@ -150,16 +150,18 @@ def _write(path: Path, of: Programme, solution: Solution, bound: Bound | None, t
 
 def read_plan(path: Path, of: Programme) -> tuple[Plan, Prices | None]:
     """A plan file. Raises BadInstance."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            shares, replicas = stored["f"], stored["x"]
-            prices = [stored[f"price_{name}"] for name in Prices._fields if f"price_{name}" in stored.files]
-            objective = float(stored["objective"])
-    except (OSError, ValueError, KeyError, EOFError) as err:
-        raise BadInstance(f"{path}: not a plan ({err}): make one by `solve --out`") from err
-    if (len(shares), len(replicas)) != (of.arcs, len(of.pair_usd)):
-        raise BadInstance(f"{path}: holds {len(shares)} arcs and {len(replicas)} pairs: it belongs to another instance")
-    plan = Plan(replicas.astype(np.int64), shares * of.demand_rps[of.arc_demand], objective)
+    stored = read_npz(path)
+    missing = [name for name in ("f", "x", "objective") if name not in stored]
+    if missing:
+        raise BadInstance(f"{path}: lacks {', '.join(missing)}: make a plan by `solve --out`")
+    shares, replicas, objective = stored["f"], stored["x"], stored["objective"]
+    shapes, wanted = (shares.shape, replicas.shape, objective.shape), ((of.arcs,), (len(of.pair_usd),), ())
+    if shapes != wanted:
+        raise BadInstance(f"{path}: f, x, objective have shapes {shapes}, not {wanted}: it belongs to another instance")
+    # As it was written: a part of a replica is for the check to find.
+    whole = replicas.astype(np.int64) if (replicas == np.rint(replicas)).all() else replicas
+    prices = [stored[f"price_{name}"] for name in Prices._fields if f"price_{name}" in stored]
+    plan = Plan(whole, shares * of.demand_rps[of.arc_demand], float(objective))
     return plan, Prices(*prices) if len(prices) == len(Prices._fields) else None
 
 

@@ -66,7 +66,7 @@ def local_search(programme: Programme, moves: int, seed: int, threads: int) -> P
     nothing = blind.prices._replace(
         demand_usd=programme.demand_penalty_usd, link_usd=np.zeros_like(programme.link_mbps)
     )
-    search = Search(programme, Relaxed(nothing, blind.shares, blind.replicas, blind.point), seed, threads)
+    search = Search(programme, Relaxed(nothing, blind.point), seed, threads)
     start = spread(programme, CHEAPEST, np.zeros(programme.arcs), seed)
     search.state.replicas[:], search.state.rps[:] = start.replicas, start.rps
     search.descend(moves)

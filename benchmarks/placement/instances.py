@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,21 @@ class BadInstance(Exception):
     """A file that is no instance; the message names file, array and remedy."""
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[np.float64]]:
-    """All arrays of an instance. Raises BadInstance."""
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a file. Raises BadInstance."""
     try:
         # Looked at first: numpy leaves a file that it cannot read open.
         if not zipfile.is_zipfile(path):
             raise BadInstance(f"{path}: not an .npz that can be read: it is cut off, or of another kind")
         with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
+            return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as err:
-        raise BadInstance(f"{path}: not an .npz that can be read ({err}): save the instance by numpy.savez") from err
+        raise BadInstance(f"{path}: not an .npz that can be read ({err}): save it by numpy.savez") from err
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The arrays of an instance, each of numbers and of the right dimension. Raises BadInstance."""
+    found = read_npz(path)
     missing = [name for name in ARRAYS if name not in found]
     if missing:
         raise BadInstance(f"{path}: lacks {', '.join(missing)}: see benchmarks/placement/README.md for the format")

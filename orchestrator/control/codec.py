@@ -28,7 +28,7 @@ def planner_version() -> str:
     """Of the code that decides: nobody has to remember to count it up."""
     digest = hashlib.sha256()
     for room in (model, placement):
-        for path in sorted(Path(str(room.__file__)).parent.glob("*.py")):
+        for path in sorted(Path(str(room.__file__)).parent.rglob("*.py")):
             digest.update(f"{path.name}\n".encode() + path.read_bytes())
     return f"{VERSION}+{digest.hexdigest()[:8]} {platform.machine()}"
 

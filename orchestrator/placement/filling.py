@@ -8,8 +8,8 @@ from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Refusal
 from orchestrator.model.specs import DemandSpec, ServiceSpec
-from orchestrator.placement.bounds import Bound, Held
 from orchestrator.placement.candidates import Candidate, Rank
+from orchestrator.placement.caps import Cap, Held
 from orchestrator.placement.costs import unserved_usd_per_hour, weight
 from orchestrator.placement.ledger import Ledger
 from orchestrator.placement.rules import Objection
@@ -30,7 +30,7 @@ class Filling:
     service: ServiceSpec
     candidates: Mapping[SiteName, Candidate]
     ledger: Ledger
-    bounds: Sequence[Bound]
+    caps: Sequence[Cap]
     replicas: dict[SiteName, int] = field(default_factory=dict)
     used_rps: dict[SiteName, float] = field(default_factory=dict)
     shares: dict[tuple[ZoneName, SiteName], float] = field(default_factory=dict)
@@ -209,8 +209,8 @@ class Filling:
         else:
             least, against = wanted, None
         held = self._held()
-        for bound in self.bounds:
-            more, objection = bound.more(held, candidate)
+        for cap in self.caps:
+            more, objection = cap.more(held, candidate)
             if have + more < least:
                 least, against = have + more, objection()
         return max(least, have), against if least < wanted else None

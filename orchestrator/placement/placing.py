@@ -5,8 +5,8 @@ from orchestrator.model.legs import Path
 from orchestrator.model.snapshot import Decision, PlacementSettings, ServiceDecision, Snapshot
 from orchestrator.model.specs import ServiceSpec
 from orchestrator.placement.bound import BOUND, lower_bound_usd_per_hour
-from orchestrator.placement.bounds import Bound, ByCost, ByCount, ByDomains, ByQuota
 from orchestrator.placement.candidates import Field, Paths, survey
+from orchestrator.placement.caps import ByCost, ByCount, ByDomains, ByQuota, Cap
 from orchestrator.placement.filling import Filling
 from orchestrator.placement.ledger import Ledger, ledger_of
 from orchestrator.placement.reasons import chosen_sites, costs_of, refused_sites, shares_of, unserved_of
@@ -52,8 +52,8 @@ def _by_ends(snapshot: Snapshot) -> Paths:
 
 
 def _fill(service: ServiceSpec, seen: Field, ledger: Ledger) -> tuple[Filling, Survival]:
-    bounds: list[Bound] = [ByCount(), ByDomains(), ByCost(), ByQuota(ledger.quota_left(service))]
-    filled = Filling(service, seen.candidates, ledger, bounds)
+    caps: list[Cap] = [ByCount(), ByDomains(), ByCost(), ByQuota(ledger.quota_left(service))]
+    filled = Filling(service, seen.candidates, ledger, caps)
     filled.hold()
     filled.serve()
     filled.stand_by()

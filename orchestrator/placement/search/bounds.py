@@ -17,7 +17,7 @@ import highspy
 import numpy as np
 from scipy.sparse import csc_array
 
-from orchestrator.placement.search import kernels
+from orchestrator.placement.search import site_prices
 from orchestrator.placement.search.programme import Floats, Indices, Ints, Prices, Programme, most_replicas
 
 LAGRANGIAN = "Lagrangian"
@@ -49,7 +49,7 @@ def lagrangian_bound(programme: Programme, prices: Prices, threads: int = 1) -> 
     def price(part: int) -> None:
         room = np.zeros(widest), np.zeros(widest), np.zeros(items), np.zeros(items, dtype=np.int64)
         first, last = cuts[part], cuts[part + 1]
-        kernels.price_sites(programme, first, last, demand_usd, prices.link_usd, memory, compute, gains, *room)
+        site_prices.price_sites(programme, first, last, demand_usd, prices.link_usd, memory, compute, gains, *room)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(price, range(threads)))
@@ -70,9 +70,9 @@ def _most_items(programme: Programme) -> int:
 def bound_by_services(programme: Programme, prices: Prices, threads: int = 1) -> Bound:
     """With demands kept: each service's own integer programme, its root node only, so that effort is bounded."""
     services = int(programme.pair_service.max(initial=-1)) + 1
-    pairs_of = _groups(programme.pair_service, services)
+    pairs_of, carried_usd = _groups(programme.pair_service, services), _carried_usd(programme, prices)
     with ThreadPoolExecutor(threads) as pool:
-        values = list(pool.map(lambda pairs: _service_value(programme, prices, pairs), pairs_of))
+        values = list(pool.map(lambda pairs: _service_value(programme, prices, carried_usd, pairs), pairs_of))
     unreachable = np.diff(programme.demand_arcs) == 0
     total = sum(values)
     total += float((programme.demand_rps * programme.demand_penalty_usd)[unreachable].sum())
@@ -88,7 +88,7 @@ def _groups(owner: Indices, count: int) -> list[Ints]:
     return list(np.split(order, np.cumsum(np.bincount(owner, minlength=count))[:-1])) if count else []
 
 
-def _service_value(programme: Programme, prices: Prices, pairs: Ints) -> float:
+def _service_value(programme: Programme, prices: Prices, carried_usd: Floats, pairs: Ints) -> float:
     """A lower bound of what one service's replicas, calls and unserved demand cost at the prices of what they share."""
     if not len(pairs):
         return 0.0
@@ -103,7 +103,6 @@ def _service_value(programme: Programme, prices: Prices, pairs: Ints) -> float:
     running = programme.pair_running[pairs]
     kept_usd = programme.pair_usd[pairs] - programme.pair_stop_usd[pairs] + charged
     added_usd = programme.pair_usd[pairs] + programme.pair_start_usd[pairs] + charged
-    carried = _carried_usd(programme, prices, arcs)
     n, a, d = len(pairs), len(arcs), len(demands)
     small = np.nonzero(rps[demand] < programme.pair_rps[pairs][pair])[0]
     every = np.arange(n)
@@ -124,7 +123,9 @@ def _service_value(programme: Programme, prices: Prices, pairs: Ints) -> float:
     )
     most = most_replicas(programme, pairs)
     return _integer_bound(
-        cost=np.concatenate((kept_usd, added_usd, rps[demand] * carried, rps * programme.demand_penalty_usd[demands])),
+        cost=np.concatenate(
+            (kept_usd, added_usd, rps[demand] * carried_usd[arcs], rps * programme.demand_penalty_usd[demands])
+        ),
         upper=np.concatenate((np.minimum(running, most), np.maximum(most - running, 0), np.ones(a + d))),
         matrix=matrix,
         row_lower=np.concatenate((np.ones(d), np.full(height - d, -np.inf))),
@@ -133,12 +134,12 @@ def _service_value(programme: Programme, prices: Prices, pairs: Ints) -> float:
     )
 
 
-def _carried_usd(programme: Programme, prices: Prices, arcs: Ints) -> Floats:
-    """Of one call per second on each arc, what its links charge included."""
+def _carried_usd(programme: Programme, prices: Prices) -> Floats:
+    """[A] of one call per second, what the arc's links charge included."""
     charged = np.zeros(programme.arcs)
     user = np.repeat(np.arange(programme.arcs), np.diff(programme.arc_uses))
     np.add.at(charged, user, prices.link_usd[programme.use_link] * programme.use_mbit)
-    return programme.arc_usd[arcs] + charged[arcs]
+    return programme.arc_usd + charged
 
 
 # Bounds come from cuts at the root; heuristics look for plans, and a plan is here already.

@@ -64,12 +64,10 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Relaxed:
-    """Prices, and the fractional plan that they belong to."""
+    """Prices, and the point to go on from."""
 
     prices: Prices
-    shares: Floats  # [A]
-    replicas: Floats  # [P]
-    point: Point  # to go on from
+    point: Point
 
 
 def relax(programme: Programme, iterations: int, threads: int = 1, start: Point | None = None) -> Relaxed:
@@ -78,7 +76,7 @@ def relax(programme: Programme, iterations: int, threads: int = 1, start: Point 
     point = start or _first_point(programme, scaled)
     with ThreadPoolExecutor(threads) as pool:
         _Descent(programme, scaled, point, pool if threads > 1 else None).run(iterations)
-    return Relaxed(_prices(programme, point), point.share, point.replicas * scaled.unit, point)
+    return Relaxed(_prices(programme, point), point)
 
 
 def _scale(programme: Programme) -> Scaled:

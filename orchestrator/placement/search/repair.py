@@ -63,8 +63,8 @@ class Repairs:
         lost, usd = int(self.state.replicas[pairs].sum()), float(self._lane.usd[0])
         kernels.empty(self.programme, self.state, self._lane, site)
         self.programme.site_memory[site] = self.programme.site_compute[site] = 0
-        # Not even a replica that needs nothing stands there.
-        self.state.free_memory[site] = self.state.free_compute[site] = -1
+        self.state.free_memory[site] = self.state.free_compute[site] = 0
+        self._lane.arc_open[first:last] = False
         self.programme.pair_running[pairs] = 0
         return self._repair(affected, lost, usd)
 
@@ -100,7 +100,8 @@ class Repairs:
         )
 
     def _dearer(self, demands: Ints, moves: int) -> Ints:
-        """Where to move: demands that now pay more than before, the more the oftener; each of those once at least."""
+        """Where to move: demands that pay more than when the plan was taken over, the more the oftener; each at least
+        once."""
         before_usd = self._paid_usd[demands] * self.programme.demand_rps[demands]
         over_usd = realised_usd(self.programme, self.state)[demands] * self.programme.demand_rps[demands] - before_usd
         dearer = over_usd > 1e-9

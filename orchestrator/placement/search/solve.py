@@ -77,6 +77,18 @@ def solve(programme: Programme, effort: Effort, seed: int, threads: int = 1) -> 
     return Solution(min(plans, key=lambda plan: plan.usd_per_hour), relaxed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One round of moves. Temperatures in $/h; 0: only what saves is kept."""
+
+    moves: int
+    hot_usd: float = 0.0
+    cold_usd: float = 0.0
+    split: float = 0.0  # see kernels.Lane
+    realised_share: float = REALISED_SHARE
+    look_at_missing: bool = True
+
+
 class Search:
     """A plan under improvement, in memory: what a repair after a loss starts from too."""
 
@@ -104,7 +116,7 @@ class Search:
         )
 
     def improve(self, moves: int) -> None:
-        """So many moves, in rounds from hot to cold; the last fifth over the whole programme at once."""
+        """So many moves, in rounds from hot to cold."""
         if not self._programme.demands or not self._programme.arcs:
             return
         value = self._programme.demand_rps * self._relaxed.prices.demand_usd
@@ -113,56 +125,64 @@ class Search:
         cool = (COLD / start) ** (1 / (ROUNDS - 1))
         with ThreadPoolExecutor(self._threads) as pool:
             for turn in range(ROUNDS):
-                hot, cold = start * scale * cool**turn, start * scale * cool ** (turn + 1)
-                if turn == ROUNDS - 1:
-                    hot = cold = 0.0
-                self._round(moves // ROUNDS, hot, cold, self._cut(turn), turn, pool)
+                cold = turn == ROUNDS - 1
+                self._round(
+                    _Turn(
+                        moves=moves // ROUNDS,
+                        hot_usd=0.0 if cold else start * scale * cool**turn,
+                        cold_usd=0.0 if cold else start * scale * cool ** (turn + 1),
+                        split=max(0.0, 1 - turn / (SPLIT_ROUNDS * (ROUNDS - 1))),
+                        realised_share=REALISED_SHARE if turn else 0.0,
+                        look_at_missing=turn >= ROUNDS - MISSING_ROUNDS,
+                    ),
+                    self._cut(turn),
+                    pool,
+                )
 
     def descend(self, moves: int) -> None:
         """So many moves that keep only what saves at once, with pools as they are."""
         with ThreadPoolExecutor(self._threads) as pool:
             for turn in range(ROUNDS):
-                self._round(moves // ROUNDS, 0.0, 0.0, self._cut(turn), ROUNDS, pool)
+                self._round(_Turn(moves // ROUNDS), self._cut(turn), pool)
 
     def _cut(self, turn: int) -> Lanes:
+        """Halves; in every fifth round the whole, so that nothing stays at a border."""
         if self._programme.demands < LEAST_CUT_DEMANDS or turn % 5 == 4:
             return whole(self._programme)
         return cut(self._programme, self._order, float(self._random.random()))
 
-    def _round(self, moves: int, hot: float, cold: float, lanes: Lanes, turn: int, pool: ThreadPoolExecutor) -> None:
+    def _round(self, turn: _Turn, lanes: Lanes, pool: ThreadPoolExecutor) -> None:
         programme, prices = self._programme, self._relaxed.prices
         settle(programme, self.state)
         demand_usd = np.minimum(prices.demand_usd, programme.demand_penalty_usd)
-        if turn > 0:
-            demand_usd = (1 - REALISED_SHARE) * demand_usd + REALISED_SHARE * realised_usd(programme, self.state)
-        total = sum(len(demands) for demands in lanes.demands)
-        seeds = [
-            self._near(self._seeds(demands, moves * len(demands) // total, turn))
-            for demands in lanes.demands
-            if len(demands)
-        ]
+        if turn.realised_share:
+            paid_usd = realised_usd(programme, self.state)
+            demand_usd = (1 - turn.realised_share) * demand_usd + turn.realised_share * paid_usd
+        work = []
+        for lane, arc_open, demands in zip(self.lanes, lanes.arc_open, lanes.demands, strict=False):
+            lane.split[0] = turn.split
+            if len(demands):
+                work.append((lane._replace(arc_open=arc_open), self._seeds(demands, turn)))
 
-        for lane in self.lanes:
-            lane.split[0] = max(0.0, 1 - turn / (SPLIT_ROUNDS * (ROUNDS - 1)))
+        def run(lane: Lane, seeds: Ints) -> None:
+            hot, cold = turn.hot_usd, turn.cold_usd
+            kernels.anneal(programme, self.state, lane, seeds, demand_usd, prices.link_usd, hot, cold, TUNING)
 
-        def run(lane: int) -> None:
-            mine = self.lanes[lane]._replace(arc_open=lanes.arc_open[lane])
-            kernels.anneal(programme, self.state, mine, seeds[lane], demand_usd, prices.link_usd, hot, cold, TUNING)
+        list(pool.map(run, *zip(*work, strict=True)))
 
-        list(pool.map(run, range(len(seeds))))
+    def _seeds(self, demands: Ints, turn: _Turn) -> Ints:
+        """Demands by chance, if asked for more often those that nobody serves in full; a lane's part of the moves.
 
-    def _seeds(self, demands: Ints, count: int, turn: int) -> Ints:
-        """Demands by chance; in the last rounds more often those that nobody serves in full."""
+        In the order of their zones: one move after the other finds its sites in the processor's cache.
+        """
+        programme = self._programme
+        count = turn.moves * len(demands) // programme.demands
         seeds = self._random.choice(demands, count)
-        missing = demands[self.state.unserved_rps[demands] > kernels.NOTHING * self._programme.demand_rps[demands]]
-        if turn >= ROUNDS - MISSING_ROUNDS and len(missing):
+        missing = demands[self.state.unserved_rps[demands] > kernels.NOTHING * programme.demand_rps[demands]]
+        if turn.look_at_missing and len(missing):
             part = min(count // 5, MISSING_MOVES * len(missing))
             seeds[:part] = self._random.choice(missing, part)
-        return seeds
-
-    def _near(self, demands: Ints) -> Ints:
-        """In the order of their zones: one move after the other finds its sites in the processor's cache."""
-        return demands[np.argsort(self._place[self._programme.demand_zone[demands]], kind="stable")]
+        return seeds[np.argsort(self._place[programme.demand_zone[seeds]], kind="stable")]
 
     def plan(self) -> Plan:
         settle(self._programme, self.state)

@@ -1,4 +1,4 @@
-"""How many more replicas a service may have at a site, by what its other replicas leave. Each bound is a value."""
+"""How many more replicas a service may have at a site, by what its other replicas leave. Each cap is a value."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ class Held:
         return sum(self.replicas.values())
 
 
-class Bound(Protocol):
+class Cap(Protocol):
     def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
         """How many more replicas, and what stands against one more than that."""
         ...
