@@ -99,6 +99,15 @@ class Costs:
             self.changes + other.changes,
         )
 
+    def __mul__(self, factor: float) -> "Costs":
+        return Costs(
+            self.replicas * factor,
+            self.egress * factor,
+            self.latency * factor,
+            self.unserved * factor,
+            self.changes * factor,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenSite:
@@ -162,10 +171,35 @@ class ServiceDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowPrice:
+    """What one unit more of something scarce would save, or of a demand cost, in USD per hour.
+
+    `constraint` is such as ("demand", service, zone), ("memory", site, node), ("compute", site, node), ("wan", zone),
+    ("in", site), ("out", site), ("front", name), ("leg", source, target, direction); a region's node is "".
+    """
+
+    constraint: tuple[str, ...]
+    usd_per_hour: float  # per unit
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """A placement of every service. `lower_bound_usd_per_hour` names what no placement of this snapshot can beat."""
+    """A placement of every service.
+
+    `objective_usd_per_hour` is what was minimised: all terms of the cost, less what hysteresis leaves to what runs,
+    plus what preferences ask for. No placement of this snapshot that keeps as many rules is below the bound.
+    """
 
     services: tuple[ServiceDecision, ...]
-    usd_per_hour: float
-    lower_bound_usd_per_hour: float
+    usd_per_hour: float  # of the replicas
+    lower_bound_usd_per_hour: float  # of the objective
     bound: str  # the bound's name
+    objective_usd_per_hour: float = 0.0
+    prices: tuple[ShadowPrice, ...] = ()  # of the relaxation in which replicas may be split; those above 0
+
+    @property
+    def gap(self) -> float | None:
+        """(objective - bound) / bound; None: the bound proves nothing."""
+        bound = self.lower_bound_usd_per_hour
+        return (self.objective_usd_per_hour - bound) / bound if bound > 0 else None

@@ -1,7 +1,7 @@
 """Sites that may hold a service's replicas, and for each of the others the reason why not."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.model.ids import SiteName, ZoneName
@@ -10,7 +10,7 @@ from orchestrator.model.snapshot import Costs, Interval, PlacementSettings, Refu
 from orchestrator.model.specs import DemandSpec, ServiceSpec, SiteSpec, VariantSpec
 from orchestrator.placement.costs import calls_usd_per_hour, changes_usd_per_hour, replica_price, total_rps, weight
 from orchestrator.placement.estimates import replica_rps
-from orchestrator.placement.ledger import Ledger
+from orchestrator.placement.ledger import Ledger, rivals
 from orchestrator.placement.rules import Limits, Objection, Reachable, limits_of, variants_for
 
 Paths = Mapping[tuple[ZoneName, SiteName], Sequence[Path]]  # quickest first
@@ -25,7 +25,8 @@ class Arc:
     path: Path
     response: Interval
     cost_ms: float
-    calls: Costs  # egress and waiting of all of the zone's calls
+    call: Costs  # egress and waiting of one call per second
+    calls: Costs  # of all of the zone's calls
     usd_per_hour: float  # `calls`, and the zone's part of the replicas and of the changes
 
 
@@ -80,8 +81,9 @@ def survey(
     paths: Paths,
     ledger: Ledger,
     settings: PlacementSettings,
+    among: Iterable[SiteName] | None = None,
 ) -> Field:
-    """Sorts every site into candidates and refused ones."""
+    """Sorts every site, or those `among` them, into candidates and refused ones."""
     limits = limits_of(service, sites, ledger.occupied(service), settings)
     view = _View(
         service=service,
@@ -91,7 +93,7 @@ def survey(
         settings=settings,
     )
     seen = Field()
-    for name in sorted(sites):
+    for name in sorted(sites if among is None else among):
         site = sites[name]
         looked = _look(service, site, paths, ledger, limits)
         if isinstance(looked, Objection):
@@ -101,6 +103,32 @@ def survey(
         if looked.arcs:
             seen.candidates[name] = view.candidate(site, looked)
     return seen
+
+
+def refit(
+    seen: Field,
+    service: ServiceSpec,
+    sites: Mapping[SiteName, SiteSpec],
+    paths: Paths,
+    ledger: Ledger,
+    settings: PlacementSettings,
+) -> Field:
+    """As `survey` again, after others of its priority took their places: only what that can change is looked at."""
+    if rivals(service, ledger.services):
+        return survey(service, sites, paths, ledger, settings)
+    changed = [
+        name
+        for name, candidate in seen.candidates.items()
+        if ledger.fit(service, candidate.site, candidate.variant)[0] != candidate.fit
+    ]
+    if not changed:
+        return seen
+    again, again_at = survey(service, sites, paths, ledger, settings, changed), frozenset(changed)
+    return Field(
+        candidates={name: c for name, c in seen.candidates.items() if name not in again_at} | again.candidates,
+        of_site=seen.of_site | again.of_site,
+        of_zone={key: found for key, found in seen.of_zone.items() if key[0] not in again_at} | again.of_zone,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +247,11 @@ class _View:
         )
 
     def _priced(self, way: _Way, fixed_usd_per_hour: float) -> Arc:
-        calls = calls_usd_per_hour(way.path, way.response, way.demand, self.service.policy, self.sites)
+        call = calls_usd_per_hour(way.path, way.response, way.demand, self.service.policy, self.sites)
+        calls = call * way.demand.rate_rps
         part = weight(way.demand, self.service)
         usd_per_hour = calls.total + fixed_usd_per_hour * part
-        return Arc(way.demand, way.path, way.response, way.cost_ms, calls, usd_per_hour)
+        return Arc(way.demand, way.path, way.response, way.cost_ms, call, calls, usd_per_hour)
 
 
 def _mean_ms(arcs: Sequence[Arc]) -> float:

@@ -20,13 +20,12 @@ def replica_price(site: SiteSpec, variant: VariantSpec) -> float:
 def calls_usd_per_hour(
     path: Path, response: Interval, demand: DemandSpec, policy: PolicySpec, sites: Mapping[SiteName, SiteSpec]
 ) -> Costs:
-    """Of all of a zone's calls over this path: egress, and their callers' waiting.
+    """Of one call per second from a zone over this path: egress, and its callers' waiting.
 
     By Little's law rate x response time is how many callers wait at any moment: so many hours of waiting an hour.
     """
-    waiting = demand.rate_rps * response.expected / 1000
-    egress_usd_per_call = _egress_usd(path, demand, sites)
-    return Costs(egress=demand.rate_rps * HOUR_S * egress_usd_per_call, latency=waiting * policy.usd_per_hour_waited)
+    waiting = response.expected / 1000
+    return Costs(egress=HOUR_S * _egress_usd(path, demand, sites), latency=waiting * policy.usd_per_hour_waited)
 
 
 def _egress_usd(path: Path, demand: DemandSpec, sites: Mapping[SiteName, SiteSpec]) -> float:

@@ -1,4 +1,4 @@
-"""Demand given to candidates: the first form, greedy. One service at a time."""
+"""Demand given to candidates, one service at a time: greedily, or after an outline made for several together."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from orchestrator.placement.candidates import Candidate, Rank
 from orchestrator.placement.caps import Cap, Held
 from orchestrator.placement.costs import unserved_usd_per_hour, weight
 from orchestrator.placement.ledger import Ledger
+from orchestrator.placement.outline import Outline
 from orchestrator.placement.rules import Objection
 
 # Below this part of a zone's calls nothing is left to place: sums of shares are not exact.
@@ -36,6 +37,7 @@ class Filling:
     shares: dict[tuple[ZoneName, SiteName], float] = field(default_factory=dict)
     left: dict[ZoneName, float] = field(default_factory=dict)  # share of a zone's calls that nobody took
     stopped: dict[tuple[SiteName, ZoneName | None], Objection] = field(default_factory=dict)
+    outlined: Mapping[SiteName, int] = field(default_factory=dict)  # replicas that a solver wishes for
 
     @property
     def total(self) -> int:
@@ -71,20 +73,55 @@ class Filling:
         for demand in self.in_order():
             self._serve_zone(demand)
 
+    def follow(self, outline: Outline) -> None:
+        """What was planned for all services together, as far as the caps bear it, and what is left over greedily.
+
+        Calls open replicas. Those of the outline that no call needs are where others stand by first: it does not mind
+        a replica that costs nothing.
+        """
+        self.outlined = outline.replicas
+        for demand in self.in_order():
+            left = 1.0
+            for candidate in self.ranked_for(demand.zone):
+                share = min(outline.shares.get((demand.zone, candidate.site.name), 0.0), left)
+                if share > NOTHING:
+                    left -= self._add(candidate, demand, share)
+            self._serve_zone(demand, left)
+
+    def account(self) -> None:
+        """Why each site that is left out cannot take a call more, where a cap is the reason."""
+        for demand in self.in_order():
+            for candidate in self.ranked_for(demand.zone):
+                site = candidate.site.name
+                if site in self.replicas or (site, demand.zone) in self.stopped:
+                    continue
+                room_rps = self.ledger.links.room_rps(
+                    candidate.arcs[demand.zone].path, demand, self.service.policy.wan_bps_per_zone
+                )
+                if (objection := self.allowed(candidate, 1)[1]) is not None:
+                    self.stopped[site, demand.zone] = objection
+                elif room_rps <= 0 < demand.rate_rps:
+                    self.stopped[site, demand.zone] = _narrow(candidate, demand, demand.rate_rps, room_rps)
+
     def in_order(self) -> list[DemandSpec]:
         options = {d.zone: sum(d.zone in c.arcs for c in self.candidates.values()) for d in self.service.demands}
         return sorted(self.service.demands, key=lambda d: (options[d.zone], -d.rate_rps, d.zone))
 
-    def _serve_zone(self, demand: DemandSpec) -> None:
-        left = 1.0
+    def _serve_zone(self, demand: DemandSpec, left: float = 1.0) -> None:
         for candidate in self.ranked_for(demand.zone):
             if left <= NOTHING:
                 break
-            took = self._give(candidate, demand, left)
-            if took is not None:
-                self.shares[demand.zone, candidate.site.name] = took
-                left -= took
+            left -= self._add(candidate, demand, left)
         self.left[demand.zone] = left if left > NOTHING else 0.0
+
+    def _add(self, candidate: Candidate, demand: DemandSpec, share: float) -> float:
+        """As much of this share as the candidate takes."""
+        took = self._give(candidate, demand, share)
+        if took is None:
+            return 0.0
+        key = demand.zone, candidate.site.name
+        self.shares[key] = self.shares.get(key, 0.0) + took
+        return took
 
     def _give(self, candidate: Candidate, demand: DemandSpec, left: float) -> float | None:
         """The share that the candidate takes of what is left; None: nothing, and the reason is noted."""
@@ -191,15 +228,20 @@ class Filling:
         domains = self.domains
         lacking = len(domains) < self.domains_wanted
 
-        def order(candidate: Candidate) -> tuple[bool, int, Rank]:
+        def order(candidate: Candidate) -> tuple[bool, bool, int, Rank]:
             same_domain = lacking and candidate.site.failure_domain in domains
-            return same_domain, self.replicas.get(candidate.site.name, 0), candidate.rank(self.gain)
+            has = self.replicas.get(candidate.site.name, 0)
+            return same_domain, not self.wishes(candidate), has, candidate.rank(self.gain)
 
         ranked = sorted(self.candidates.values(), key=order)
         if lacking and self.total >= self.service.policy.replicas_min:
             # Enough replicas, too few domains: one more in a known domain would not help.
             return [candidate for candidate in ranked if candidate.site.failure_domain not in domains]
         return ranked
+
+    def wishes(self, candidate: Candidate) -> bool:
+        """Whether the outline has more replicas there."""
+        return self.replicas.get(candidate.site.name, 0) < self.outlined.get(candidate.site.name, 0)
 
     def allowed(self, candidate: Candidate, wanted: int) -> tuple[int, Objection | None]:
         """Of `wanted` replicas in all at a site as many as site and policy bear, and what stands against the rest."""

@@ -1,7 +1,8 @@
 """What is left of sites and links while one decision hands it out."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import NodeName, ServiceRef, SiteName, VersionRef
@@ -10,6 +11,7 @@ from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Refusal
 from orchestrator.model.specs import AntiAffinity, QuotaSpec, ServiceSpec, SiteKind, SiteSpec, VariantSpec, Within
 from orchestrator.placement.links import Links
+from orchestrator.placement.outline import Outline
 from orchestrator.placement.rules import Objection
 
 _LIVE = (ClaimPhase.RESERVED, ClaimPhase.BOUND)
@@ -38,6 +40,7 @@ class Ledger:
     planned: dict[ServiceRef, frozenset[SiteName]] = field(default_factory=dict)
     added: dict[SiteName, list[tuple[NodeName | None, Resources]]] = field(default_factory=dict)
     taken: dict[str, Resources] = field(default_factory=dict)  # by namespace: of all that is planned
+    reserved: dict[ServiceRef, Outline] = field(default_factory=dict)  # for services whose turn is yet to come
 
     def runs(self, service: ServiceRef) -> frozenset[SiteName]:
         """Sites where a version of the service runs or is about to."""
@@ -55,6 +58,15 @@ class Ledger:
     def running(self, service: ServiceSpec, site: SiteName, variant: VariantSpec) -> int:
         """Replicas that the wanted ones would simply keep."""
         return sum(_is_own(claim, service, variant) for claim in self.claims.get(site, ()))
+
+    def running_at(self, service: ServiceSpec, site: SiteName, variant: VariantSpec) -> Counter[NodeName | None]:
+        return Counter(claim.node for claim in self.claims.get(site, ()) if _is_own(claim, service, variant))
+
+    def stands(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> Mapping[NodeName | None, Resources]:
+        """What each node of an edge site, or a region's pool (None), has for the service's replicas, running ones
+        included."""
+        free, nodes = self._free(service, site, variant)
+        return {None: free} if site.kind is SiteKind.REGION else dict(nodes.items())
 
     def fit(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> tuple[int, Objection]:
         """How many replicas the site bears, its own running ones included; and what stands against one more."""
@@ -88,11 +100,27 @@ class Ledger:
             for claim in self.claims.get(site.name, ())
             if self._counts(claim, service, variant)
         ]
-        for node, need in (*taken, *self.added.get(site.name, ())):
+        for node, need in (*taken, *self.added.get(site.name, ()), *self._reserved(service, site.name)):
             free -= need
             if node in nodes:
                 nodes[node] -= need
         return free, nodes
+
+    def _reserved(self, service: ServiceSpec, site: SiteName) -> Iterator[tuple[NodeName | None, Resources]]:
+        for ref, outline in self.reserved.items():
+            if ref != service.ref:
+                yield from outline.added.get(site, ())
+
+    def copy(self) -> "Ledger":
+        """For a plan that may be dropped."""
+        return replace(
+            self,
+            links=self.links.copy(),
+            planned=dict(self.planned),
+            added={site: list(added) for site, added in self.added.items()},
+            taken=dict(self.taken),
+            reserved=dict(self.reserved),
+        )
 
     def _counts(self, claim: Claim, service: ServiceSpec, variant: VariantSpec) -> bool:
         if claim.phase is ClaimPhase.RELEASED or _is_own(claim, service, variant):
@@ -138,7 +166,7 @@ class Ledger:
         found: dict[SiteName, AntiAffinity] = {}
         own = self.runs(service.ref)
         own_domains = self._domains(own)
-        for rule in _rivals(service, self.services):
+        for rule in rivals(service, self.services):
             there = self.planned.get(rule.service)
             if there is None:
                 there = self.runs(rule.service) if self._goes_first(rule.service, service) else frozenset()
@@ -178,7 +206,7 @@ def _keeps_from(other: ServiceSpec, service: ServiceSpec) -> bool:
     return other.policy.priority >= service.policy.priority or other.freeze is not None
 
 
-def _rivals(service: ServiceSpec, services: Mapping[ServiceRef, ServiceSpec]) -> list[AntiAffinity]:
+def rivals(service: ServiceSpec, services: Mapping[ServiceRef, ServiceSpec]) -> list[AntiAffinity]:
     """Whom the service is kept apart from: by its own policy, or by theirs. A service is not its own rival."""
     said = {rule for rule in service.policy.anti_affinity if rule.service != service.ref}
     for ref, other in services.items():

@@ -21,6 +21,15 @@ class Load:
     limit_bps: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left of a link that one call loads with `call_bits`."""
+
+    link: Link
+    call_bits: float
+    bps: float
+
+
 @dataclass(slots=True)
 class Links:
     """Bits per second by link and by the site that the calls go to, and what is kept free for each site's loss.
@@ -34,7 +43,13 @@ class Links:
 
     def room_rps(self, path: Path, demand: DemandSpec, wan_bps: float | None, lost: SiteName | None = None) -> float:
         """Calls per second that the path still bears today and on any day planned for; or once `lost` is gone."""
-        rooms = [float("inf")]
+        rooms = [room.bps / room.call_bits for room in self.rooms(path, demand, wan_bps, lost)]
+        return max(min(rooms, default=float("inf")), 0.0)
+
+    def rooms(
+        self, path: Path, demand: DemandSpec, wan_bps: float | None, lost: SiteName | None = None
+    ) -> Iterator[Room]:
+        """Of each of the path's links that has a limit and that calls load."""
         for load in self._loads(path, demand, wan_bps):
             if not load.limit_bps or not load.call_bits:
                 continue
@@ -42,8 +57,7 @@ class Links:
             total = sum(used.values())
             after = {site: total - used.get(site, 0.0) + more for site, more in spare.items() if site != path.site}
             without = total - used.get(lost, 0.0) + spare.get(lost, 0.0) if lost else max([total, *after.values()])
-            rooms.append((load.limit_bps - without) / load.call_bits)
-        return max(min(rooms), 0.0)
+            yield Room(load.link, load.call_bits, load.limit_bps - without)
 
     def send(self, path: Path, demand: DemandSpec, rate_rps: float) -> None:
         """Record calls on a path."""
@@ -56,6 +70,11 @@ class Links:
         for load in self._loads(path, demand, None):
             spare = self.spare_bps.setdefault(load.link, {})
             spare[lost] = spare.get(lost, 0.0) + load.call_bits * rate_rps
+
+    def copy(self) -> "Links":
+        used = {link: dict(by_site) for link, by_site in self.used_bps.items()}
+        spare = {link: dict(by_site) for link, by_site in self.spare_bps.items()}
+        return Links(self.sites, used, spare)
 
     def _loads(self, path: Path, demand: DemandSpec, wan_bps: float | None) -> Iterator[Load]:
         request_bits, response_bits = 8.0 * demand.request_bytes, 8.0 * demand.response_bytes

@@ -171,6 +171,8 @@ def _outranked(candidate: Candidate, zone: ZoneName, filled: Filling) -> Objecti
         reason, why = Refusal.FROZEN, f"the freeze {filled.service.freeze} keeps {other}: edit stability.freeze to move"
     elif taker.preference > candidate.preference:
         why = f"the policy prefers {other} by {taker.preference - candidate.preference:g}"
+    elif (mine.usd_per_hour, mine.cost_ms) < (best.usd_per_hour, best.cost_ms) and not taker.running:
+        why = f"with what other zones and services need, the whole costs less by {other} at {best.cost_ms:.1f} ms"
     elif (mine.usd_per_hour, mine.cost_ms) < (best.usd_per_hour, best.cost_ms):
         why = f"{other} runs already at {best.cost_ms:.1f} ms: lower stability.min_gain to move for less"
     elif mine.cost_ms <= best.cost_ms and mine.usd_per_hour > best.usd_per_hour:

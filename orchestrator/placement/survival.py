@@ -36,7 +36,9 @@ class Survival:
         left_rps = rate_rps
         others = [candidate for candidate in self.filled.ranked_for(zone) if candidate.site.name != lost]
         served = False
-        for candidate in sorted(others, key=lambda one: one.site.name not in self.filled.replicas):
+        for candidate in sorted(
+            others, key=lambda c: (c.site.name not in self.filled.replicas, not self.filled.wishes(c))
+        ):
             took_rps = self._take(candidate, zone, lost, left_rps, taken_rps)
             served |= took_rps is not None
             left_rps -= took_rps or 0.0

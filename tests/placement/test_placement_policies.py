@@ -316,13 +316,19 @@ def test_egress_counts_where_calls_leave_a_site() -> None:
 
 
 def test_calls_that_cost_more_than_they_are_worth_are_left_unserved() -> None:
-    """1,201 calls/s take three replicas, of which replicas.min pays one: the others cost 0.2 USD/h."""
-    worth = replace(POLICY, usd_per_unserved_call=1e-7, usd_per_hour_waited=0.0)
+    """1,201 calls/s take three replicas at 0.1 USD/h, the third for one call; replicas.min pays the first."""
+    worth = replace(POLICY, usd_per_unserved_call=1e-4, usd_per_hour_waited=0.0)
     assert counts(decide([cloud()], [cloud_leg(2)], service(worth, rate_rps=1_201))) == {"cloud": 3}
+    most = decide([cloud()], [cloud_leg(2)], service(replace(worth, usd_per_unserved_call=1e-7), rate_rps=1_201))
+    assert counts(most) == {"cloud": 2}
+    assert most.unserved[0].share == pytest.approx(1 / 1_201)
     mean = replace(worth, usd_per_unserved_call=1e-8)
     left = decide([cloud()], [cloud_leg(2)], service(mean, rate_rps=1_201))
-    assert against(left) is Refusal.COST
-    assert counts(left) == {"cloud": 1}  # replicas.min is kept
+    assert counts(left) == {"cloud": 1}  # replicas.min is kept, and carries what it can
+    (missed,) = left.unserved
+    assert missed.share == pytest.approx(601 / 1_201)
+    assert missed.nearest
+    assert missed.nearest.reason is Refusal.COST
 
 
 @pytest.mark.parametrize(

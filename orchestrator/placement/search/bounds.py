@@ -17,6 +17,7 @@ import highspy
 import numpy as np
 from scipy.sparse import csc_array
 
+from orchestrator.placement.highs import Highs
 from orchestrator.placement.search import site_prices
 from orchestrator.placement.search.programme import Floats, Indices, Ints, Prices, Programme, most_replicas
 
@@ -169,7 +170,7 @@ def _integer_bound(
     programme.a_matrix_.index_, programme.a_matrix_.value_ = matrix.indices, matrix.data
     whole, any_number = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
     programme.integrality_ = [whole] * integers + [any_number] * (len(cost) - integers)
-    solver = highspy.Highs()
+    solver = Highs()
     for name, value in _OPTIONS.items():
         solver.setOptionValue(name, value)
     solver.passModel(programme)

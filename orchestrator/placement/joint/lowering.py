@@ -1,0 +1,156 @@
+"""A problem as arrays for `placement.search`, and its plan back as outlines.
+
+Policies' rules about all replicas of a service (least and most, domains, quotas, N+1) are left out: the programme
+bounds what they allow from below, and `filling` keeps them when it carries the plan out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.model.ids import SiteName, ZoneName
+from orchestrator.model.resources import Resources
+from orchestrator.model.snapshot import ShadowPrice
+from orchestrator.placement.joint.problem import Problem, Stand, outline_of
+from orchestrator.placement.links import Link
+from orchestrator.placement.outline import Outline
+from orchestrator.placement.search.programme import Floats, Ints, Plan, Prices, Programme, programme
+
+# Shadow prices are of a MiB and of a core, arrays count bytes and thousandths.
+MIB, MILLIS = 1 << 20, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """The programme's pairs and demands are the problem's; `way`, `stands` and `links` say what the rest stands for."""
+
+    problem: Problem
+    programme: Programme
+    way: Sequence[int]  # of each arc, by index into the problem
+    stands: Sequence[Stand]
+    links: Sequence[Link]
+
+
+def lower(problem: Problem) -> Lowered:
+    """Every way becomes an arc to each stand of its site: together they carry the zone's share."""
+    stands = sorted(problem.free, key=lambda stand: (stand.site, stand.node or ""))
+    number_of = {stand: number for number, stand in enumerate(stands)}
+    ways_at: dict[tuple[int, SiteName], list[int]] = {}
+    for index, way in enumerate(problem.ways):
+        ways_at.setdefault((way.member, way.candidate.site.name), []).append(index)
+    links = sorted(link for link in problem.loads if problem.room_bps[link] > 0)
+    link_of = {link: number for number, link in enumerate(links)}
+    closed = {index for link, loads in problem.loads.items() if link not in link_of for index, _ in loads}
+    uses: dict[int, list[tuple[int, float]]] = {}
+    for link in links:
+        for index, bits in problem.loads[link]:
+            uses.setdefault(index, []).append((link_of[link], bits / 1e6))
+    arcs = [
+        (pair, way)
+        for pair, its in enumerate(problem.pairs)
+        for way in ways_at.get((its.member, its.stand.site), ())
+        if way not in closed
+    ]
+    used = [use for _, way in arcs for use in uses.get(way, ())]
+    tariffs = [problem.members[pair.member].tariff for pair in problem.pairs]
+    needs = [pair.candidate.variant.need for pair in problem.pairs]
+    kept = _floats(tariff.kept_usd(pair.candidate) for tariff, pair in zip(tariffs, problem.pairs, strict=True))
+    added = _floats(tariff.added_usd(pair.candidate) for tariff, pair in zip(tariffs, problem.pairs, strict=True))
+    running = _ints(pair.running for pair in problem.pairs)
+    capacity = _capacities(problem)
+    zones = sorted({demand.zone for demand in problem.demands})
+    zone_of = {zone: number for number, zone in enumerate(zones)}
+    lowered = programme(
+        site_pool=np.array([stand.node is None for stand in stands], dtype=np.bool_),
+        site_memory=_ints(max(capacity[stand].memory_bytes, 0) for stand in stands),
+        site_compute=_ints(max(capacity[stand].compute_millis, 0) for stand in stands),
+        pair_site=_ints(number_of[pair.stand] for pair in problem.pairs),
+        pair_service=_ints(pair.member for pair in problem.pairs),
+        pair_rps=_floats(pair.candidate.replica_rps for pair in problem.pairs),
+        pair_usd=np.where(running > 0, kept, added),
+        pair_memory=_ints(need.memory_bytes for need in needs),
+        pair_compute=_ints(need.compute_millis for need in needs),
+        pair_running=running,
+        pair_start_usd=np.where(running > 0, added - kept, 0.0),
+        pair_stop_usd=_floats(tariff.stop_usd for tariff in tariffs),
+        arc_demand=_ints(problem.ways[way].demand for _, way in arcs),
+        arc_pair=_ints(pair for pair, _ in arcs),
+        arc_usd=_floats(problem.ways[way].usd for _, way in arcs),
+        arc_uses=_ints(np.cumsum([0, *(len(uses.get(way, ())) for _, way in arcs)])),
+        use_link=_ints(link for link, _ in used),
+        use_mbit=_floats(mbit for _, mbit in used),
+        link_mbps=_floats(problem.room_bps[link] / 1e6 for link in links),
+        demand_zone=_ints(zone_of[demand.zone] for demand in problem.demands),
+        demand_rps=_floats(demand.rate_rps for demand in problem.demands),
+        demand_penalty_usd=_floats(demand.unserved_usd for demand in problem.demands),
+    )
+    return Lowered(problem, lowered, [way for _, way in arcs], stands, links)
+
+
+def _floats(values: Iterable[float]) -> Floats:
+    return np.fromiter(values, dtype=np.float64)
+
+
+def _ints(values: Iterable[int]) -> Ints:
+    return np.fromiter(values, dtype=np.int64)
+
+
+def _capacities(problem: Problem) -> dict[Stand, Resources]:
+    """With what runs: what one service stops another may take, if not at once."""
+    found = dict(problem.free)
+    for pair in problem.pairs:
+        found[pair.stand] += pair.candidate.variant.need * pair.running
+    return found
+
+
+def outlines(lowered: Lowered, plan: Plan) -> list[Outline]:
+    """One for each member."""
+    problem = lowered.problem
+    counts: list[dict[int, int]] = [{} for _ in problem.members]
+    shares: list[dict[tuple[ZoneName, SiteName], float]] = [{} for _ in problem.members]
+    for index, count in enumerate(plan.replicas.tolist()):
+        if count:
+            counts[problem.pairs[index].member][index] = count
+    for arc, rps in enumerate(plan.rps.tolist()):
+        if rps > 0:
+            way = problem.ways[lowered.way[arc]]
+            key = way.zone, way.candidate.site.name
+            shares[way.member][key] = shares[way.member].get(key, 0.0) + rps / way.rate_rps
+    return [outline_of(problem, member, counts[member], shares[member]) for member in range(len(problem.members))]
+
+
+def shadow_prices(lowered: Lowered, prices: Prices) -> tuple[ShadowPrice, ...]:
+    """By name, those above 0."""
+    problem, found = lowered.problem, []
+    for demand, usd in zip(problem.demands, prices.demand_usd.tolist(), strict=True):
+        service = problem.members[demand.member].service.ref
+        found.append(ShadowPrice(("demand", str(service), demand.zone), usd, "calls/s"))
+    for stand, memory, compute in zip(
+        lowered.stands, prices.memory_usd.tolist(), prices.compute_usd.tolist(), strict=True
+    ):
+        where = stand.site, stand.node or ""
+        found.append(ShadowPrice(("memory", *where), memory * MIB, "MiB"))
+        found.append(ShadowPrice(("compute", *where), compute * MILLIS, "cores"))
+    for link, usd in zip(lowered.links, prices.link_usd.tolist(), strict=True):
+        found.append(ShadowPrice(link, usd, "Mbit/s"))
+    return tuple(sorted((price for price in found if price.usd_per_hour > 0), key=lambda price: price.constraint))
+
+
+def array_prices(lowered: Lowered, prices: Sequence[ShadowPrice]) -> Prices:
+    """The way back. What has no price is free; a call that nobody can take costs what it counts unserved."""
+    usd = {price.constraint: price.usd_per_hour for price in prices}
+    problem = lowered.problem
+    names = [str(problem.members[demand.member].service.ref) for demand in problem.demands]
+    hopeless = np.diff(lowered.programme.demand_arcs) == 0
+    demands = zip(names, problem.demands, hopeless.tolist(), strict=True)
+    places = [(stand.site, stand.node or "") for stand in lowered.stands]
+    return Prices(
+        demand_usd=_floats(
+            demand.unserved_usd if lost else usd.get(("demand", name, demand.zone), 0.0)
+            for name, demand, lost in demands
+        ),
+        link_usd=_floats(usd.get(link, 0.0) for link in lowered.links),
+        memory_usd=_floats(usd.get(("memory", *place), 0.0) / MIB for place in places),
+        compute_usd=_floats(usd.get(("compute", *place), 0.0) / MILLIS for place in places),
+    )
