@@ -65,7 +65,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class RefusedSite:
-    """One site that was not taken, for one zone or (None) for all: the reason, the value and the limit it missed."""
+    """One site that was not taken: the reason, the value and the limit it missed.
+
+    `zone` None: for all zones, or for those without an entry of their own.
+    """
 
     site: SiteName
     zone: ZoneName | None

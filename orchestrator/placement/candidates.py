@@ -1,19 +1,19 @@
 """Sites that may hold a service's replicas, and for each of the others the reason why not."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
 from orchestrator.model.snapshot import Costs, Interval, PlacementSettings, Refusal
-from orchestrator.model.specs import DemandSpec, ServiceSpec, SiteSpec, VariantSpec
+from orchestrator.model.specs import AntiAffinity, DemandSpec, ServiceSpec, SiteSpec, VariantSpec
 from orchestrator.placement.costs import calls_usd_per_hour, changes_usd_per_hour, replica_price, total_rps, weight
 from orchestrator.placement.estimates import replica_rps
 from orchestrator.placement.ledger import Ledger, rivals
 from orchestrator.placement.rules import Limits, Objection, Reachable, limits_of, variants_for
 
-Paths = Mapping[tuple[ZoneName, SiteName], Sequence[Path]]  # quickest first
+Paths = Mapping[SiteName, Mapping[ZoneName, Sequence[Path]]]  # quickest first
 Rank = tuple[bool, float, float, float, bool, float, str]
 
 
@@ -72,7 +72,9 @@ class Field:
 
     candidates: dict[SiteName, Candidate] = field(default_factory=dict)
     of_site: dict[SiteName, Objection] = field(default_factory=dict)
-    of_zone: dict[tuple[SiteName, ZoneName], Objection] = field(default_factory=dict)
+    of_zone: dict[tuple[SiteName, ZoneName], Objection] = field(default_factory=dict)  # where there is a path
+    of_rest: dict[SiteName, Objection] = field(default_factory=dict)  # for the zones that have no path there
+    occupied: Mapping[SiteName, AntiAffinity] = field(default_factory=dict)  # by what the service is kept apart from
 
 
 def survey(
@@ -84,15 +86,17 @@ def survey(
     among: Iterable[SiteName] | None = None,
 ) -> Field:
     """Sorts every site, or those `among` them, into candidates and refused ones."""
-    limits = limits_of(service, sites, ledger.occupied(service), settings)
+    occupied = ledger.occupied(service)
+    limits = limits_of(service, sites, occupied, settings)
     view = _View(
         service=service,
+        parts={demand.zone: weight(demand, service) for demand in service.demands},
         sites=sites,
         preferences={rule.site: rule.preference for rule in service.rules},
         running=tuple(claim.site for claim in ledger.live(service.ref)),
         settings=settings,
     )
-    seen = Field()
+    seen = Field(occupied=occupied)
     for name in sorted(sites if among is None else among):
         site = sites[name]
         looked = _look(service, site, paths, ledger, limits)
@@ -100,6 +104,9 @@ def survey(
             seen.of_site[name] = looked
             continue
         seen.of_zone |= {(name, zone): found for zone, found in looked.refused.items()}
+        reached = looked.arcs.keys() | looked.refused.keys()
+        if len(reached) < len(service.demands):
+            seen.of_rest[name] = no_path(service, name, reached)
         if looked.arcs:
             seen.candidates[name] = view.candidate(site, looked)
     return seen
@@ -114,20 +121,24 @@ def refit(
     settings: PlacementSettings,
 ) -> Field:
     """As `survey` again, after others of its priority took their places: only what that can change is looked at."""
-    if rivals(service, ledger.services):
-        return survey(service, sites, paths, ledger, settings)
     changed = [
         name
         for name, candidate in seen.candidates.items()
         if ledger.fit(service, candidate.site, candidate.variant)[0] != candidate.fit
     ]
+    if seen.occupied or rivals(service, ledger.services):
+        occupied = ledger.occupied(service)
+        changed += [name for name in sites if seen.occupied.get(name) != occupied.get(name)]
     if not changed:
         return seen
-    again, again_at = survey(service, sites, paths, ledger, settings, changed), frozenset(changed)
+    again_at = frozenset(changed)
+    again = survey(service, sites, paths, ledger, settings, again_at)
     return Field(
         candidates={name: c for name, c in seen.candidates.items() if name not in again_at} | again.candidates,
-        of_site=seen.of_site | again.of_site,
+        of_site={name: found for name, found in seen.of_site.items() if name not in again_at} | again.of_site,
         of_zone={key: found for key, found in seen.of_zone.items() if key[0] not in again_at} | again.of_zone,
+        of_rest=seen.of_rest | again.of_rest,
+        occupied=again.occupied,
     )
 
 
@@ -182,10 +193,14 @@ def _try(
     fit, full = ledger.fit(service, site, variant)
     if fit == 0:
         return full
+    reach = paths.get(site.name, {})
+    demands = [demand for demand in service.demands if demand.zone in reach]
+    if not demands:
+        return no_path(service, site.name)
     arcs: dict[ZoneName, _Way] = {}
     refused: dict[ZoneName, Objection] = {}
-    for demand in service.demands:
-        arc = _arc(demand, paths.get((demand.zone, site.name), ()), site, variant, limits)
+    for demand in demands:
+        arc = _arc(demand, reach[demand.zone], variant, limits)
         if isinstance(arc, _Way):
             arcs[demand.zone] = arc
         else:
@@ -193,10 +208,8 @@ def _try(
     return _Look(variant, fit, full, arcs, refused)
 
 
-def _arc(
-    demand: DemandSpec, paths: Sequence[Path], site: SiteSpec, variant: VariantSpec, limits: Limits
-) -> _Way | Objection:
-    """Over the quickest path that keeps the limits; else what stands against the quickest of all."""
+def _arc(demand: DemandSpec, paths: Sequence[Path], variant: VariantSpec, limits: Limits) -> _Way | Objection:
+    """Over the quickest path that keeps the limits; else what stands against the quickest of all. One path at least."""
     arcs: list[_Way] = []
     objections: list[Objection] = []
     for path in paths:
@@ -207,7 +220,7 @@ def _arc(
             arcs.append(_Way(demand, path, checked, limits.soonest.cost_ms(checked)))
     if arcs:
         return min(arcs, key=lambda arc: arc.cost_ms)
-    return objections[0] if objections else _no_path(demand.zone, site)
+    return objections[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +228,7 @@ class _View:
     """What pricing a candidate takes."""
 
     service: ServiceSpec
+    parts: Mapping[ZoneName, float]  # of the service's calls
     sites: Mapping[SiteName, SiteSpec]
     preferences: Mapping[SiteName, float]
     running: Sequence[SiteName]  # of each replica
@@ -229,7 +243,7 @@ class _View:
         fixed = replicas * price + (0.0 if running else changes_usd_per_hour(moved, moved, policy))
         arcs = {zone: self._priced(way, fixed) for zone, way in look.arcs.items()}
         known = [arcs[zone] for zone in sorted(arcs)]
-        seen_part = math.fsum(weight(arc.demand, self.service) for arc in known)
+        seen_part = math.fsum(self.parts[arc.demand.zone] for arc in known)
         calls = math.fsum(arc.calls.total for arc in known)
         return Candidate(
             site=site,
@@ -249,7 +263,7 @@ class _View:
     def _priced(self, way: _Way, fixed_usd_per_hour: float) -> Arc:
         call = calls_usd_per_hour(way.path, way.response, way.demand, self.service.policy, self.sites)
         calls = call * way.demand.rate_rps
-        part = weight(way.demand, self.service)
+        part = self.parts[way.demand.zone]
         usd_per_hour = calls.total + fixed_usd_per_hour * part
         return Arc(way.demand, way.path, way.response, way.cost_ms, call, calls, usd_per_hour)
 
@@ -269,6 +283,9 @@ def _too_dear(service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> Obj
     return Objection(Refusal.COST, price, limit, "USD/h", detail)
 
 
-def _no_path(zone: ZoneName, site: SiteSpec) -> Objection:
-    detail = f"nobody measured a path from zone {zone} to {site.name}: declare the Zone, or wait for its probes"
+def no_path(service: ServiceSpec, site: SiteName, reached: Collection[ZoneName] = ()) -> Objection:
+    """From its zones, without those that have one."""
+    zones = sorted(demand.zone for demand in service.demands if demand.zone not in reached)
+    named = f"zone {zones[0]}" + (f" and {len(zones) - 1} more" if len(zones) > 1 else "") if zones else "no zone"
+    detail = f"nobody measured a path from {named} to {site}: declare the Zone, or wait for its probes"
     return Objection(Refusal.NO_PATH, None, None, "", detail)

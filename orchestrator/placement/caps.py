@@ -1,11 +1,10 @@
 """How many more replicas a service may have at a site, by what its other replicas leave. Each cap is a value."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.model.ids import SiteName
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Refusal
 from orchestrator.model.specs import PolicySpec, QuotaSpec
@@ -21,15 +20,11 @@ class Held:
     """What a service holds so far in one decision."""
 
     policy: PolicySpec
-    replicas: Mapping[SiteName, int]
+    total: int  # replicas
     usd_per_hour: float
     domains: frozenset[str]
     domains_wanted: int
     need: Resources  # of all its replicas
-
-    @property
-    def total(self) -> int:
-        return sum(self.replicas.values())
 
 
 class Cap(Protocol):

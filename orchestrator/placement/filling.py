@@ -1,6 +1,7 @@
 """Demand given to candidates, one service at a time: greedily, or after an outline made for several together."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,18 @@ class Filling:
     left: dict[ZoneName, float] = field(default_factory=dict)  # share of a zone's calls that nobody took
     stopped: dict[tuple[SiteName, ZoneName | None], Objection] = field(default_factory=dict)
     outlined: Mapping[SiteName, int] = field(default_factory=dict)  # replicas that a solver wishes for
+    domains_wanted: int = 0  # as many as the policy asks for and the candidates lie in
+    _held: Held | None = None  # of `replicas` as they are
+    _parts: dict[ZoneName, float] = field(default_factory=dict)  # of the service's calls
+    _order: list[DemandSpec] = field(default_factory=list)
+    _ranked: dict[ZoneName, list[Candidate]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        there = {candidate.site.failure_domain for candidate in self.candidates.values()}
+        self.domains_wanted = min(self.service.policy.min_failure_domains, len(there))
+        self._parts = {demand.zone: weight(demand, self.service) for demand in self.service.demands}
+        options = Counter(zone for candidate in self.candidates.values() for zone in candidate.arcs)
+        self._order = sorted(self.service.demands, key=lambda d: (options[d.zone], -d.rate_rps, d.zone))
 
     @property
     def total(self) -> int:
@@ -51,18 +64,18 @@ class Filling:
     def domains(self) -> frozenset[str]:
         return frozenset(self.candidates[site].site.failure_domain for site in self.replicas)
 
-    @property
-    def domains_wanted(self) -> int:
-        """As many as the policy asks for and the candidates lie in."""
-        there = {candidate.site.failure_domain for candidate in self.candidates.values()}
-        return min(self.service.policy.min_failure_domains, len(there))
+    def grow(self, site: SiteName, count: int) -> None:
+        """To so many replicas there, if it has fewer."""
+        if count > self.replicas.get(site, 0):
+            self.replicas[site] = count
+            self._held = None
 
     def hold(self) -> None:
         """What stands before any demand is looked at: what a freeze keeps, then the policy's pins."""
         for site, candidate in sorted(self.candidates.items()):
             running = self.ledger.running(self.service, site, candidate.variant)
             if candidate.held and (kept := min(running, candidate.fit)):
-                self.replicas[site] = kept
+                self.grow(site, kept)
         for pin in sorted(self.service.policy.pins, key=lambda pin: pin.site):
             pinned = self.candidates.get(pin.site)
             while pinned and self.replicas.get(pin.site, 0) < pin.replicas and self._open(pinned):
@@ -104,8 +117,7 @@ class Filling:
                     self.stopped[site, demand.zone] = _narrow(candidate, demand, demand.rate_rps, room_rps)
 
     def in_order(self) -> list[DemandSpec]:
-        options = {d.zone: sum(d.zone in c.arcs for c in self.candidates.values()) for d in self.service.demands}
-        return sorted(self.service.demands, key=lambda d: (options[d.zone], -d.rate_rps, d.zone))
+        return self._order
 
     def _serve_zone(self, demand: DemandSpec, left: float = 1.0) -> None:
         for candidate in self.ranked_for(demand.zone):
@@ -149,20 +161,19 @@ class Filling:
         if (too_dear := self._not_worth(candidate, demand, count, took_rps)) is not None:
             self.stopped[site, demand.zone] = too_dear
             return None
-        self.replicas[site] = max(count, self.replicas.get(site, 0))
+        self.grow(site, count)
         self.used_rps[site] = used_rps + took_rps
         self.ledger.links.send(arc.path, demand, took_rps)
         return asked if rate_rps <= 0 or took_rps >= rate_rps else asked * took_rps / rate_rps
 
     def _domain_room(self, candidate: Candidate, demand: DemandSpec) -> float:
         """The part of the zone's calls that the site's failure domain may still take."""
-        most, part = self.service.policy.max_share_per_domain, weight(demand, self.service)
+        most, part = self.service.policy.max_share_per_domain, self._parts[demand.zone]
         if most >= 1 or part <= 0:
             return 1.0
-        parts = {one.zone: weight(one, self.service) for one in self.service.demands}
         domain = candidate.site.failure_domain
         used = math.fsum(
-            share * parts[zone]
+            share * self._parts[zone]
             for (zone, site), share in self.shares.items()
             if self.candidates[site].site.failure_domain == domain
         )
@@ -208,7 +219,7 @@ class Filling:
             if objection is not None:
                 self.stopped.setdefault((site, None), objection)
             return False
-        self.replicas[site] = count
+        self.grow(site, count)
         return True
 
     @property
@@ -217,8 +228,10 @@ class Filling:
         return self.service.policy.min_gain
 
     def ranked_for(self, zone: ZoneName) -> list[Candidate]:
-        able = [candidate for candidate in self.candidates.values() if zone in candidate.arcs]
-        return sorted(able, key=lambda candidate: candidate.rank(self.gain, zone))
+        if zone not in self._ranked:
+            able = [candidate for candidate in self.candidates.values() if zone in candidate.arcs]
+            self._ranked[zone] = sorted(able, key=lambda candidate: candidate.rank(self.gain, zone))
+        return self._ranked[zone]
 
     def ranked(self) -> list[Candidate]:
         """By cost over all zones that a site can serve."""
@@ -250,23 +263,25 @@ class Filling:
             least, against = candidate.fit, candidate.full
         else:
             least, against = wanted, None
-        held = self._held()
+        held = self.held()
         for cap in self.caps:
             more, objection = cap.more(held, candidate)
             if have + more < least:
                 least, against = have + more, objection()
         return max(least, have), against if least < wanted else None
 
-    def _held(self) -> Held:
-        needs = (self.candidates[site].variant.need * count for site, count in self.replicas.items())
-        return Held(
-            policy=self.service.policy,
-            replicas=self.replicas,
-            usd_per_hour=self.usd_per_hour,
-            domains=self.domains,
-            domains_wanted=self.domains_wanted,
-            need=sum(needs, Resources()),
-        )
+    def held(self) -> Held:
+        if self._held is None:
+            needs = (self.candidates[site].variant.need * count for site, count in self.replicas.items())
+            self._held = Held(
+                policy=self.service.policy,
+                total=sum(self.replicas.values()),
+                usd_per_hour=self.usd_per_hour,
+                domains=self.domains,
+                domains_wanted=self.domains_wanted,
+                need=sum(needs, Resources()),
+            )
+        return self._held
 
 
 def _narrow(candidate: Candidate, demand: DemandSpec, rate_rps: float, room_rps: float) -> Objection:

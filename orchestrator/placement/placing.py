@@ -47,9 +47,9 @@ def place(snapshot: Snapshot, settings: PlacementSettings, seed: int) -> Decisio
 
 def by_ends(snapshot: Snapshot) -> Paths:
     """Quickest first; ties by content, so that their order in the snapshot does not matter."""
-    paths: dict[tuple[ZoneName, SiteName], list[Path]] = {}
+    paths: dict[SiteName, dict[ZoneName, list[Path]]] = {}
     for path in sorted(snapshot.paths, key=lambda path: (path.rtt_p99_ms, path.age_s, path.kind, repr(path.legs))):
-        paths.setdefault((path.zone, path.site), []).append(path)
+        paths.setdefault(path.site, {}).setdefault(path.zone, []).append(path)
     return paths
 
 

@@ -27,22 +27,25 @@ _NEAR = {
 
 def chosen_sites(filled: Filling) -> tuple[ChosenSite, ...]:
     """By rank: the site that most zones would take first comes first."""
-    others = [candidate for candidate in filled.ranked() if candidate.site.name not in filled.replicas]
-    chosen = [candidate for candidate in filled.ranked() if candidate.site.name in filled.replicas]
-    return tuple(_chosen(candidate, others, filled) for candidate in chosen)
-
-
-def _chosen(candidate: Candidate, others: Sequence[Candidate], filled: Filling) -> ChosenSite:
-    name = candidate.site.name
-    better = [
-        other
-        for other in others
-        if other.preference == candidate.preference
-        and (other.usd_per_hour, other.cost_ms) < (candidate.usd_per_hour, candidate.cost_ms)
-        and not _stopped(other.site.name, filled)
-    ]
-    kept = candidate.running and bool(better)
+    ranked = filled.ranked()
+    others = [candidate for candidate in ranked if candidate.site.name not in filled.replicas]
+    chosen = [candidate for candidate in ranked if candidate.site.name in filled.replicas]
     next_best = min(others, key=lambda other: other.rank(0.0), default=None)
+    stopped = {site for site, _ in filled.stopped}
+    open_to_all = [other for other in others if other.site.name not in stopped]
+    return tuple(_chosen(candidate, next_best, open_to_all, filled) for candidate in chosen)
+
+
+def _chosen(
+    candidate: Candidate, next_best: Candidate | None, others: Sequence[Candidate], filled: Filling
+) -> ChosenSite:
+    """`others`: that nothing stopped."""
+    name = candidate.site.name
+    kept = candidate.running and any(
+        other.preference == candidate.preference
+        and (other.usd_per_hour, other.cost_ms) < (candidate.usd_per_hour, candidate.cost_ms)
+        for other in others
+    )
     return ChosenSite(
         site=name,
         replicas=filled.replicas[name],
@@ -132,30 +135,30 @@ def _leg_text(leg: Leg) -> str:
 
 
 def refused_sites(sites: Sequence[SiteName], seen: Field, filled: Filling) -> tuple[RefusedSite, ...]:
-    """Of every site without a replica one reason for all zones, or else one for each zone."""
+    """Of every site without a replica: one reason for all zones, or one for each in reach and one for the rest."""
     refused: list[RefusedSite] = []
+    zones = sorted(demand.zone for demand in filled.service.demands)
     for site in sites:
         if site in filled.replicas:
             continue
         if (objection := seen.of_site.get(site)) is not None:
             refused.append(objection.at(site, None))
             continue
-        zones = sorted(demand.zone for demand in filled.service.demands)
-        refused += [_for_zone(site, zone, seen, filled).at(site, zone) for zone in zones]
+        objections = ((zone, _for_zone(site, zone, seen, filled)) for zone in zones)
+        refused += [objection.at(site, zone) for zone, objection in objections if objection is not None]
+        if site in seen.of_rest:
+            refused.append(seen.of_rest[site].at(site, None))
     return tuple(refused)
 
 
-def _for_zone(site: SiteName, zone: ZoneName, seen: Field, filled: Filling) -> Objection:
-    return (
-        seen.of_zone.get((site, zone))
-        or filled.stopped.get((site, zone))
-        or filled.stopped.get((site, None))
-        or _outranked(seen.candidates[site], zone, filled)
-    )
-
-
-def _stopped(site: SiteName, filled: Filling) -> bool:
-    return any(name == site for name, _ in filled.stopped)
+def _for_zone(site: SiteName, zone: ZoneName, seen: Field, filled: Filling) -> Objection | None:
+    """None: the zone has no path there."""
+    if (refused := seen.of_zone.get((site, zone))) is not None:
+        return refused
+    candidate = seen.candidates.get(site)
+    if candidate is None or zone not in candidate.arcs:
+        return None
+    return filled.stopped.get((site, zone)) or filled.stopped.get((site, None)) or _outranked(candidate, zone, filled)
 
 
 def _outranked(candidate: Candidate, zone: ZoneName, filled: Filling) -> Objection:
@@ -198,10 +201,10 @@ def _nearest(zone: ZoneName, sites: Sequence[SiteName], seen: Field, filled: Fil
     for site in sites:
         if (objection := seen.of_site.get(site)) is not None:
             met.append(objection.at(site, None))
-            continue
-        against = seen.of_zone.get((site, zone)) or filled.stopped.get((site, zone))
-        if against is not None:
+        elif (against := seen.of_zone.get((site, zone)) or filled.stopped.get((site, zone))) is not None:
             met.append(against.at(site, zone))
+        elif site in seen.of_rest and (site not in seen.candidates or zone not in seen.candidates[site].arcs):
+            met.append(seen.of_rest[site].at(site, None))
     nearest = min(met, key=_distance, default=None)
     if nearest is None or nearest.reason is not Refusal.TOO_SLOW:
         return nearest

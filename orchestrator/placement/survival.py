@@ -59,7 +59,7 @@ class Survival:
         took_rps = min(goal_rps, count * candidate.replica_rps) - busy_rps
         if count == 0 or (asked_rps > 0 and took_rps <= asked_rps * NOTHING):
             return None
-        filled.replicas[site] = max(count, have)
+        filled.grow(site, count)
         taken_rps[site] = taken_rps.get(site, 0.0) + took_rps
         filled.ledger.links.keep_free(arc.path, arc.demand, took_rps, lost)
         return took_rps
