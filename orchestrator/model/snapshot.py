@@ -26,6 +26,7 @@ class PlacementSettings:
 
     target_utilisation: float = 0.6  # of a replica; leaves room for bursts
     transfer_share: float = 0.25  # of a link that one transfer may count on
+    most_pairs_exactly: int = 250  # of a service and a node: beyond these, integer programming takes seconds
 
 
 class Refusal(StrEnum):
@@ -178,7 +179,8 @@ class ShadowPrice:
     """What one unit more of something scarce would save, or of a demand cost, in USD per hour.
 
     `constraint` is such as ("demand", service, zone), ("memory", site, node), ("compute", site, node), ("wan", zone),
-    ("in", site), ("out", site), ("front", name), ("leg", source, target, direction); a region's node is "".
+    ("in", site), ("out", site), ("front", name), ("leg", source, target, direction), a policy's limit by its field as
+    ("replicas.max", service), or a tenant's as ("quota.memory", quota); a region's node is "".
     """
 
     constraint: tuple[str, ...]

@@ -98,7 +98,7 @@ class Filling:
             for candidate in self.ranked_for(demand.zone):
                 share = min(outline.shares.get((demand.zone, candidate.site.name), 0.0), left)
                 if share > NOTHING:
-                    left -= self._add(candidate, demand, share)
+                    left -= self._add(candidate, demand, share, wished=True)
             self._serve_zone(demand, left)
 
     def account(self) -> None:
@@ -126,17 +126,20 @@ class Filling:
             left -= self._add(candidate, demand, left)
         self.left[demand.zone] = left if left > NOTHING else 0.0
 
-    def _add(self, candidate: Candidate, demand: DemandSpec, share: float) -> float:
+    def _add(self, candidate: Candidate, demand: DemandSpec, share: float, wished: bool = False) -> float:
         """As much of this share as the candidate takes."""
-        took = self._give(candidate, demand, share)
+        took = self._give(candidate, demand, share, wished)
         if took is None:
             return 0.0
         key = demand.zone, candidate.site.name
         self.shares[key] = self.shares.get(key, 0.0) + took
         return took
 
-    def _give(self, candidate: Candidate, demand: DemandSpec, left: float) -> float | None:
-        """The share that the candidate takes of what is left; None: nothing, and the reason is noted."""
+    def _give(self, candidate: Candidate, demand: DemandSpec, left: float, wished: bool) -> float | None:
+        """The share that the candidate takes of what is left; None: nothing, and the reason is noted.
+
+        What an outline wishes for is worth it with other zones' calls, if not for these alone.
+        """
         site, arc = candidate.site.name, candidate.arcs[demand.zone]
         room = self._domain_room(candidate, demand)
         if room < left:
@@ -158,7 +161,7 @@ class Filling:
         took_rps = min(goal_rps, count * candidate.replica_rps) - used_rps
         if count == 0 or (rate_rps > 0 and took_rps <= rate_rps * NOTHING):
             return None
-        if (too_dear := self._not_worth(candidate, demand, count, took_rps)) is not None:
+        if not wished and (too_dear := self._not_worth(candidate, demand, count, took_rps)) is not None:
             self.stopped[site, demand.zone] = too_dear
             return None
         self.grow(site, count)

@@ -143,6 +143,9 @@ class Ledger:
         if not quotas:
             return []
         taken = self.taken.get(service.ref.namespace, Resources())
+        for ref, outline in self.reserved.items():
+            if ref.namespace == service.ref.namespace and ref != service.ref:
+                taken += sum((need for added in outline.added.values() for _, need in added), Resources())
         for claims in self.claims.values():
             for claim in claims:
                 hold = claim.hold
@@ -168,7 +171,9 @@ class Ledger:
         own_domains = self._domains(own)
         for rule in rivals(service, self.services):
             there = self.planned.get(rule.service)
-            if there is None:
+            if there is None and rule.service in self.reserved:
+                there = frozenset(self.reserved[rule.service].replicas)
+            elif there is None:
                 there = self.runs(rule.service) if self._goes_first(rule.service, service) else frozenset()
                 spec = self.services.get(rule.service)
                 if spec is not None and spec.freeze is None:

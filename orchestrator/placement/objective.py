@@ -101,13 +101,19 @@ class Score:
     usd_per_hour: float
     missed: Mapping[tuple[str, str], float]
 
+    def __add__(self, other: "Score") -> "Score":
+        """Of other services."""
+        return Score(self.usd_per_hour + other.usd_per_hour, {**self.missed, **other.missed})
+
     def better_than(self, other: "Score") -> bool:
-        """No rule is missed by more, and one by less or the sum is clearly less."""
-        rules = self.missed.keys() | other.missed.keys()
-        if any(self.missed.get(rule, 0.0) > other.missed.get(rule, 0.0) + CLEARLY for rule in rules):
+        """No rule is missed by more, and the sum is clearly less; or it is no more, and a rule is missed by less."""
+        if self.misses_more_than(other):
             return False
-        less = other.usd_per_hour - self.usd_per_hour
-        return less > CLEARLY * abs(other.usd_per_hour) + 1e-9
+        less, clearly = other.usd_per_hour - self.usd_per_hour, CLEARLY * abs(other.usd_per_hour) + 1e-9
+        return less > clearly or (less >= -clearly and other.misses_more_than(self))
+
+    def misses_more_than(self, other: "Score") -> bool:
+        return any(missed > other.missed.get(rule, 0.0) + CLEARLY for rule, missed in self.missed.items())
 
 
 def missed_of(service: ServiceSpec, shortfalls: tuple[Shortfall, ...]) -> dict[tuple[str, str], float]:

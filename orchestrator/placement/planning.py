@@ -1,6 +1,6 @@
 """Services of one priority, planned greedily and together, and what no plan of them can undercut."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.model.ids import ServiceRef, SiteName
@@ -26,6 +26,7 @@ class Planned:
     seen: Field
     filled: Filling
     shortfalls: tuple[Shortfall, ...]
+    score: Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,10 @@ class Plan:
 
     services: tuple[Planned, ...]
     ledger: Ledger
-    score: Score
+
+    @property
+    def score(self) -> Score:
+        return sum((one.score for one in self.services), Score(0.0, {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,16 @@ class Planner:
         seen = [survey(service, self.sites, self.paths, ledger, self.settings) for service in services]
         greedy = self._carry_out(services, seen, ledger, {})
         problem = gather(services, seen, ledger)
-        found, plan = solve(problem, self.seed), greedy
+        found, plan = solve(problem, self.seed, self.settings.most_pairs_exactly), greedy
         if found.outlines:
             outlines = {service.ref: outline for service, outline in zip(services, found.outlines, strict=True)}
             together = self._carry_out(services, seen, ledger, outlines)
-            plan = together if together.score.better_than(greedy.score) else greedy
+            plan = _better(together, greedy)
+            lost = {a.service.ref for a, b in _pairwise(greedy, together) if _is_lost(a.score, b.score)}
+            if 0 < len(lost) < len(services):
+                # What caps took from an outline may leave its service worse off: greed may serve those better.
+                kept = {ref: outline for ref, outline in outlines.items() if ref not in lost}
+                plan = _better(self._carry_out(services, seen, ledger, kept), plan)
         # The solver's numbers are a little rounded: a bound above a plan is that plan's own sum.
         bound_usd_per_hour = min(found.bound_usd_per_hour, plan.score.usd_per_hour)
         return Bounded(plan, bound_usd_per_hour, found.bound, found.prices)
@@ -77,18 +86,29 @@ class Planner:
         ledger = before.copy()
         ledger.reserved.update(outlines)
         planned: list[Planned] = []
-        usd_per_hour, missed = 0.0, dict[tuple[str, str], float]()
         for service, at_first in zip(services, seen, strict=True):
             outline = ledger.reserved.pop(service.ref, None)
             tariff = tariff_of(service, at_first, ledger)
             now = refit(at_first, service, self.sites, self.paths, ledger, self.settings)
             filled, survival = _fill(service, now, ledger, outline)
             shortfalls = shortfalls_of(now, filled, survival)
-            planned.append(Planned(service, now, filled, shortfalls))
-            usd_per_hour += tariff.usd_per_hour(filled)
-            missed |= missed_of(service, shortfalls)
+            score = Score(tariff.usd_per_hour(filled), missed_of(service, shortfalls))
+            planned.append(Planned(service, now, filled, shortfalls, score))
             _take(service, now, filled, ledger)
-        return Plan(tuple(planned), ledger, Score(usd_per_hour, missed))
+        return Plan(tuple(planned), ledger)
+
+
+def _better(one: Plan, other: Plan) -> Plan:
+    """The other where both are equal."""
+    return one if one.score.better_than(other.score) else other
+
+
+def _is_lost(greedy: Score, together: Score) -> bool:
+    return together.misses_more_than(greedy) or greedy.better_than(together)
+
+
+def _pairwise(one: Plan, other: Plan) -> Iterator[tuple[Planned, Planned]]:
+    return zip(one.services, other.services, strict=True)
 
 
 def _fill(service: ServiceSpec, seen: Field, ledger: Ledger, outline: Outline | None) -> tuple[Filling, Survival]:

@@ -14,6 +14,7 @@ from orchestrator.model.specs import Within
 from orchestrator.placement.costs import weight
 from orchestrator.placement.joint.mip import Mip, Term
 from orchestrator.placement.joint.problem import Problem, Stand, outline_of
+from orchestrator.placement.joint.totals import Constraint, cost_max, domain_share, quota, replicas_max
 from orchestrator.placement.outline import Outline
 
 MIB = 1 << 20
@@ -48,9 +49,7 @@ class _Model:
     shares: list[int] = field(default_factory=list)  # of ways
     unserved: dict[int, int] = field(default_factory=dict)  # of demands that any site may take
     slacks: dict[int, float] = field(default_factory=dict)  # column to cost
-    priced: dict[int, tuple[tuple[str, ...], float, str]] = field(
-        default_factory=dict
-    )  # row: what, its units in one, unit
+    priced: dict[int, tuple[Constraint, float, str]] = field(default_factory=dict)  # row: what, its units in one, unit
     pairs_at: dict[tuple[int, SiteName], list[int]] = field(default_factory=dict)
     ways_at: dict[tuple[int, SiteName], list[int]] = field(default_factory=dict)
 
@@ -193,8 +192,10 @@ class _Model:
             needs = [(i, self.problem.pairs[i].candidate.variant.need) for i in pairs]
             memory = [t for i, need in needs for t in self._replicas([i], need.memory_bytes / MIB)]
             compute = [t for i, need in needs for t in self._replicas([i], need.compute_millis / 1000)]
-            self.mip.row(memory, most=max(purse.left.memory_bytes, 0) / MIB)
-            self.mip.row(compute, most=max(purse.left.compute_millis, 0) / 1000)
+            row = self.mip.row(memory, most=max(purse.left.memory_bytes, 0) / MIB)
+            self.priced[row] = quota("memory", purse.name), 1.0, "MiB"
+            row = self.mip.row(compute, most=max(purse.left.compute_millis, 0) / 1000)
+            self.priced[row] = quota("compute", purse.name), 1.0, "cores"
 
     def _apart(self) -> None:
         there: dict[tuple[int, str], int] = {}
@@ -236,13 +237,15 @@ class _Model:
         for pair in held:
             self.mip.row([(self.kept[pair], 1.0)], least=problem.pairs[pair].running)
         frozen = sum(problem.pairs[pair].running for pair in held)
-        self.mip.row(self._replicas(pairs), most=max(policy.replicas_max, frozen))
+        row = self.mip.row(self._replicas(pairs), most=max(policy.replicas_max, frozen))
+        self.priced[row] = replicas_max(str(service.ref)), 1.0, "replicas"
         least = min(policy.replicas_min, policy.replicas_max)
         self.mip.row([*self._replicas(pairs), (self._slack(member, least), 1.0)], least=least)
         if policy.max_usd_per_hour is not None:
             usd = [t for i in pairs for t in self._replicas([i], problem.pairs[i].candidate.replica_usd_per_hour)]
             frozen_usd = sum(problem.pairs[i].running * problem.pairs[i].candidate.replica_usd_per_hour for i in held)
-            self.mip.row(usd, most=max(policy.max_usd_per_hour, frozen_usd))
+            row = self.mip.row(usd, most=max(policy.max_usd_per_hour, frozen_usd))
+            self.priced[row] = cost_max(str(service.ref)), 1.0, "USD/h"
         for pin in policy.pins:
             at = self.pairs_at.get((member, pin.site), [])
             if at:
@@ -267,8 +270,9 @@ class _Model:
                 if way.member == member:
                     terms = of_domain.setdefault(way.candidate.site.failure_domain, [])
                     terms.append((self.shares[index], parts[way.zone]))
-            for _, terms in sorted(of_domain.items()):
-                self.mip.row(terms, most=policy.max_share_per_domain)
+            for domain, terms in sorted(of_domain.items()):
+                row = self.mip.row(terms, most=policy.max_share_per_domain)
+                self.priced[row] = domain_share(str(service.ref), domain), 1.0, "of the calls"
 
     def _survival(self, member: int) -> None:
         """With any one site gone its calls find room at the others, whose own calls stay."""

@@ -1,10 +1,11 @@
 """A problem as arrays for `placement.search`, and its plan back as outlines.
 
-Policies' rules about all replicas of a service (least and most, domains, quotas, N+1) are left out: the programme
-bounds what they allow from below, and `filling` keeps them when it carries the plan out.
+Policies' limits on all replicas of a service become limits on its calls, see `totals`; what asks for more (least
+replicas, domains, N+1) is left out. So the programme bounds what the rules allow from below, and `filling` keeps them
+when it carries the plan out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import ShadowPrice
 from orchestrator.placement.joint.problem import Problem, Stand, outline_of
-from orchestrator.placement.links import Link
+from orchestrator.placement.joint.totals import Total, totals
 from orchestrator.placement.outline import Outline
 from orchestrator.placement.search.programme import Floats, Ints, Plan, Prices, Programme, programme
 
@@ -23,13 +24,16 @@ MIB, MILLIS = 1 << 20, 1000
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """The programme's pairs and demands are the problem's; `way`, `stands` and `links` say what the rest stands for."""
+    """The programme's pairs and demands are the problem's; `way`, `stands` and `links` say what the rest stands for.
+
+    A link is whatever calls use up, in the unit of its limit.
+    """
 
     problem: Problem
     programme: Programme
     way: Sequence[int]  # of each arc, by index into the problem
     stands: Sequence[Stand]
-    links: Sequence[Link]
+    links: Sequence[Total]
 
 
 def lower(problem: Problem) -> Lowered:
@@ -39,13 +43,14 @@ def lower(problem: Problem) -> Lowered:
     ways_at: dict[tuple[int, SiteName], list[int]] = {}
     for index, way in enumerate(problem.ways):
         ways_at.setdefault((way.member, way.candidate.site.name), []).append(index)
-    links = sorted(link for link in problem.loads if problem.room_bps[link] > 0)
-    link_of = {link: number for number, link in enumerate(links)}
-    closed = {index for link, loads in problem.loads.items() if link not in link_of for index, _ in loads}
+    limits = [*_links(problem), *totals(problem)]
+    links = sorted((limit for limit in limits if limit.most > 0), key=lambda limit: limit.constraint)
+    closed = {way for limit in limits if limit.most <= 0 for way, amount in limit.uses if amount > 0}
     uses: dict[int, list[tuple[int, float]]] = {}
-    for link in links:
-        for index, bits in problem.loads[link]:
-            uses.setdefault(index, []).append((link_of[link], bits / 1e6))
+    for number, limit in enumerate(links):
+        for index, amount in limit.uses:
+            if amount > 0:
+                uses.setdefault(index, []).append((number, amount))
     arcs = [
         (pair, way)
         for pair, its in enumerate(problem.pairs)
@@ -80,12 +85,17 @@ def lower(problem: Problem) -> Lowered:
         arc_uses=_ints(np.cumsum([0, *(len(uses.get(way, ())) for _, way in arcs)])),
         use_link=_ints(link for link, _ in used),
         use_mbit=_floats(mbit for _, mbit in used),
-        link_mbps=_floats(problem.room_bps[link] / 1e6 for link in links),
+        link_mbps=_floats(limit.most for limit in links),
         demand_zone=_ints(zone_of[demand.zone] for demand in problem.demands),
         demand_rps=_floats(demand.rate_rps for demand in problem.demands),
         demand_penalty_usd=_floats(demand.unserved_usd for demand in problem.demands),
     )
     return Lowered(problem, lowered, [way for _, way in arcs], stands, links)
+
+
+def _links(problem: Problem) -> Iterator[Total]:
+    for link, loads in problem.loads.items():
+        yield Total(link, problem.room_bps[link] / 1e6, "Mbit/s", [(way, bits / 1e6) for way, bits in loads])
 
 
 def _floats(values: Iterable[float]) -> Floats:
@@ -132,8 +142,8 @@ def shadow_prices(lowered: Lowered, prices: Prices) -> tuple[ShadowPrice, ...]:
         where = stand.site, stand.node or ""
         found.append(ShadowPrice(("memory", *where), memory * MIB, "MiB"))
         found.append(ShadowPrice(("compute", *where), compute * MILLIS, "cores"))
-    for link, usd in zip(lowered.links, prices.link_usd.tolist(), strict=True):
-        found.append(ShadowPrice(link, usd, "Mbit/s"))
+    for limit, usd in zip(lowered.links, prices.link_usd.tolist(), strict=True):
+        found.append(ShadowPrice(limit.constraint, usd, limit.unit))
     return tuple(sorted((price for price in found if price.usd_per_hour > 0), key=lambda price: price.constraint))
 
 
@@ -150,7 +160,7 @@ def array_prices(lowered: Lowered, prices: Sequence[ShadowPrice]) -> Prices:
             demand.unserved_usd if lost else usd.get(("demand", name, demand.zone), 0.0)
             for name, demand, lost in demands
         ),
-        link_usd=_floats(usd.get(link, 0.0) for link in lowered.links),
+        link_usd=_floats(usd.get(limit.constraint, 0.0) for limit in lowered.links),
         memory_usd=_floats(usd.get(("memory", *place), 0.0) / MIB for place in places),
         compute_usd=_floats(usd.get(("compute", *place), 0.0) / MILLIS for place in places),
     )

@@ -63,6 +63,7 @@ class Member:
 class Purse:
     """What a quota leaves to all replicas of these members together."""
 
+    name: str
     members: frozenset[int]
     left: Resources
 
@@ -137,8 +138,8 @@ def _purses(members: Sequence[Member], ledger: Ledger) -> Iterator[Purse]:
     for _, indices in sorted(of_space.items()):
         first, *others = (members[index].service for index in indices)
         theirs = sum((claim.need for other in others for claim in ledger.live(other.ref)), Resources())
-        for _, left in ledger.quota_left(first):
-            yield Purse(frozenset(indices), left + theirs)
+        for quota, left in ledger.quota_left(first):
+            yield Purse(f"{quota.namespace}/{quota.name}", frozenset(indices), left + theirs)
 
 
 def _apart(members: Sequence[Member], ledger: Ledger) -> Iterator[tuple[int, int, Within]]:

@@ -8,11 +8,12 @@ from orchestrator.placement.checking import lower_bound_usd_per_hour
 from orchestrator.placement.joint.exact import solve_exactly
 from orchestrator.placement.joint.lowering import array_prices, lower, outlines, shadow_prices
 from orchestrator.placement.joint.problem import Problem
+from orchestrator.placement.joint.restricting import alone, breaks_rules, contested_usd
 from orchestrator.placement.outline import Outline
 
 BRANCH_AND_BOUND, LAGRANGIAN = "branch and bound", "Lagrangian"
-# Beyond these integer programming takes seconds.
-MOST_PAIRS, MOST_WAYS = 250, 2_500
+# Of zones to sites: so many for each pair that may be solved exactly.
+WAYS_PER_PAIR = 10
 # Of the search: enough for prices within a percent, and for a plan within two of what ten times the moves find.
 ITERATIONS, MOVES_PER_DEMAND, LEAST_MOVES = 300, 200, 4_000
 # Sums of floats are not exact.
@@ -31,8 +32,8 @@ class Solved:
     prices: tuple[ShadowPrice, ...]
 
 
-def solve(problem: Problem, seed: int) -> Solved:
-    if len(problem.pairs) <= MOST_PAIRS and len(problem.ways) <= MOST_WAYS:
+def solve(problem: Problem, seed: int, most_pairs_exactly: int) -> Solved:
+    if len(problem.pairs) <= most_pairs_exactly and len(problem.ways) <= WAYS_PER_PAIR * most_pairs_exactly:
         return _solved_exactly(problem)
     return _searched(problem, seed)
 
@@ -58,4 +59,18 @@ def _searched(problem: Problem, seed: int) -> Solved:
     found = solve(lowered.programme, Effort(ITERATIONS, moves), seed, THREADS)
     bound = lagrangian_bound(lowered.programme, found.relaxed.prices, THREADS)
     prices = shadow_prices(lowered, bound.prices)
-    return Solved(outlines(lowered, found.plan), bound.usd_per_hour + problem.stopped_elsewhere_usd, LAGRANGIAN, prices)
+    wished = _with_rules(problem, outlines(lowered, found.plan))
+    return Solved(wished, bound.usd_per_hour + problem.stopped_elsewhere_usd, LAGRANGIAN, prices)
+
+
+def _with_rules(problem: Problem, found: list[Outline]) -> list[Outline]:
+    """Services whose rules the arrays could not say are solved once more, one after the other.
+
+    Of two that are kept apart and meet, the one with less to lose goes first, and gives way.
+    """
+    for member in sorted(range(len(problem.members)), key=lambda member: contested_usd(problem, member, found)):
+        if breaks_rules(problem, member, found):
+            exact = solve_exactly(alone(problem, member, found))
+            if exact.outlines:
+                found[member] = exact.outlines[0]
+    return found

@@ -118,11 +118,18 @@ def _scale(programme: Programme) -> Scaled:
 
 
 def _first_point(programme: Programme, scaled: Scaled) -> Point:
-    """Nothing placed; demands priced at 0.7 of what a filled replica of a pool, or else their penalty, costs."""
-    pool = programme.site_pool[programme.pair_site[programme.arc_pair]]
-    filled_usd = programme.arc_usd + (programme.pair_usd / programme.pair_rps)[programme.arc_pair]
-    price_usd = programme.demand_penalty_usd.copy()
-    np.minimum.at(price_usd, programme.arc_demand[pool], filled_usd[pool])
+    """Nothing placed; demands priced at 0.7 of what they cost on a filled replica of a pool.
+
+    Where no pool is in reach, on a replica for them alone. The penalty is a bad start: often it is far above any cost.
+    """
+    pair, demand, penalty_usd = programme.arc_pair, programme.arc_demand, programme.demand_penalty_usd
+    pool = programme.site_pool[programme.pair_site[pair]]
+    filled_usd = programme.arc_usd + (programme.pair_usd / programme.pair_rps)[pair]
+    price_usd, alone_usd = np.full_like(penalty_usd, np.inf), penalty_usd.copy()
+    np.minimum.at(price_usd, demand[pool], filled_usd[pool])
+    rps = np.minimum(programme.pair_rps[pair], programme.demand_rps[demand])
+    np.minimum.at(alone_usd, demand, programme.arc_usd + programme.pair_usd[pair] / rps)
+    price_usd = np.minimum(np.where(np.isfinite(price_usd), price_usd, alone_usd), penalty_usd)
     sites = len(programme.site_memory)
     return Point(
         share=np.zeros(programme.arcs),
