@@ -21,6 +21,7 @@ class Explanation:
     decision_json: str
     snapshot_json: str
     age_s: float
+    view_json: str = ""  # a PlacementView (orchestrator/model/view.py), where it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Planned:
 
     changed: bool
     plan_json: str
+    view_json: str = ""  # a PlacementView (orchestrator/model/view.py), where it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,9 @@ class ControlPlane(Protocol):
 
     def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]: ...
 
-    async def explain(self, service: ServiceRef, site: SiteName | None) -> Explanation: ...
+    async def explain(self, service: ServiceRef, site: SiteName | None, view: bool) -> Explanation: ...
 
-    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner) -> Planned: ...
+    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner, view: bool) -> Planned: ...
 
     async def decisions(self, id: DecisionId | None, limit: int) -> KeptDecisions: ...
 

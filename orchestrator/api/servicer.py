@@ -81,12 +81,14 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         async with translated(context, "Explain"):
             key = wire.key_of(pb.ObjectRef(kind="ModelService", namespace=request.namespace, name=request.service))
             site = SiteName(wire.name_of("site", request.site)) if request.site else None
-            return wire.explain_reply(await self._control.explain(ServiceRef(key.namespace, key.name), site))
+            service = ServiceRef(key.namespace, key.name)
+            return wire.explain_reply(await self._control.explain(service, site, request.view))
 
     async def Plan(self, request: pb.PlanRequest, context: "Context") -> pb.PlanReply:
         async with translated(context, "Plan"):
             documents = wire.documents_from(request.documents_json) if request.documents_json else []
-            return wire.plan_reply(await self._control.plan(documents, wire.owner_of(request.owner)))
+            owner = wire.owner_of(request.owner)
+            return wire.plan_reply(await self._control.plan(documents, owner, request.view))
 
     async def Decisions(self, request: pb.DecisionsRequest, context: "Context") -> pb.DecisionsReply:
         async with translated(context, "Decisions"):

@@ -154,6 +154,7 @@ def explain_reply(found: Explanation) -> pb.ExplainReply:
         decision_json=found.decision_json,
         snapshot_json=found.snapshot_json,
         age_s=found.age_s,
+        view_json=found.view_json,
     )
 
 
@@ -165,7 +166,7 @@ def decision_id(field: str, text: str) -> DecisionId:
 
 
 def plan_reply(planned: Planned) -> pb.PlanReply:
-    return pb.PlanReply(changed=planned.changed, plan_json=planned.plan_json)
+    return pb.PlanReply(changed=planned.changed, plan_json=planned.plan_json, view_json=planned.view_json)
 
 
 def decisions_reply(kept: KeptDecisions) -> pb.DecisionsReply:

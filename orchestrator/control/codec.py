@@ -17,6 +17,7 @@ from orchestrator.model.inputs import DecisionInputs
 from orchestrator.model.plan import Plan
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
 from orchestrator.model.stored import DecisionRecord, StoredDecision
+from orchestrator.model.view import PlacementView
 
 VERSION = "0.1.0"
 _INPUTS = TypeAdapter(DecisionInputs)
@@ -33,7 +34,7 @@ def planner_version() -> str:
     return f"{VERSION}+{digest.hexdigest()[:8]} {platform.machine()}"
 
 
-def to_json(value: Snapshot | Decision | ServiceDecision | DecisionInputs | Plan) -> str:
+def to_json(value: Snapshot | Decision | ServiceDecision | DecisionInputs | Plan | PlacementView) -> str:
     """Sorted keys, no spaces: the same value is the same text."""
     return json.dumps(asdict(value), sort_keys=True, separators=(",", ":"), default=sorted)  # sets have no order
 

@@ -41,6 +41,7 @@ from orchestrator.model.snapshot import PlacementSettings, Snapshot
 from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, Retention, StoredObject
 from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate, validate_all
 from orchestrator.placement import place
+from orchestrator.reconcile.viewing import view_in_force
 from workers.artifacts.library import ArtifactLibrary
 
 POLL_S = 0.2
@@ -99,7 +100,7 @@ class Plane:
             warnings[Key("ModelService", service.namespace, service.name)] = [problem]
         return warnings | _by_policy(warnings, after)
 
-    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner) -> Planned:
+    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner, view: bool) -> Planned:
         """What applying these would change; without any, what the next tick would. Nothing is written."""
         forms = validate_all(documents)
         world = await asyncio.to_thread(read_world, self.store)
@@ -112,8 +113,8 @@ class Plane:
             for key, stored in written.items()
         ]
         after = await asyncio.to_thread(with_objects, world, list(written.values()))
-        found = await plan(self.placing, self.observations, self.clock, after, objects)
-        return Planned(found.changed, to_json(found))
+        found, seen = await plan(self.placing, self.observations, self.clock, after, objects)
+        return Planned(found.changed, to_json(found), to_json(seen()) if view else "")
 
     async def decisions(self, id: DecisionId | None, limit: int) -> KeptDecisions:
         """The newest first; or one, with its texts."""
@@ -153,7 +154,7 @@ class Plane:
             if not changes:
                 await asyncio.sleep(POLL_S)
 
-    async def explain(self, service: ServiceRef, site: SiteName | None) -> Explanation:
+    async def explain(self, service: ServiceRef, site: SiteName | None, view: bool) -> Explanation:
         """The service's part of the decision in force, with the last tick's measurements."""
         await self.get(Key("ModelService", service.namespace, service.name))
         current, judgement = self.placing.current, self.placing.judgement
@@ -165,6 +166,8 @@ class Plane:
         if decided is None:
             stored = await self.get(Key("ModelService", service.namespace, service.name))
             raise NotFound(f"{service} cannot be judged now: {ready_message(stored)}")
+        about = _about(judgement.snapshot, service)
+        seen = to_json(view_in_force(decided, about, current.id)) if view else ""
         if site is not None:
             decided = replace(
                 decided,
@@ -173,7 +176,7 @@ class Plane:
                 refused=tuple(r for r in decided.refused if r.site == site),
             )
         age_s = self.clock.now_s() - judgement.at_s
-        return Explanation(current.id, to_json(decided), to_json(_about(judgement.snapshot, service)), age_s)
+        return Explanation(current.id, to_json(decided), to_json(about), age_s, seen)
 
     async def status(self) -> Status:
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)

@@ -1,6 +1,6 @@
 """`skerry plan`: what would change if a file were applied now. Nothing is written, and the loop's own code decides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from orchestrator.clock import Clock
@@ -10,7 +10,9 @@ from orchestrator.control.world import World, world_of
 from orchestrator.errors import Unavailable
 from orchestrator.model.plan import ObjectChange, Plan, Problem
 from orchestrator.model.stored import Put, StoredObject
+from orchestrator.model.view import PlacementView
 from orchestrator.reconcile.planning import effect, running, settled, transfers
+from orchestrator.reconcile.viewing import view
 from orchestrator.reconcile.wants import wants
 from orchestrator.store import check_write
 
@@ -32,8 +34,11 @@ def as_written(put: Put, existing: StoredObject | None, wall_s: float) -> Stored
 
 async def plan(
     placing: PlacementLoop, observations: Observations, clock: Clock, world: World, objects: Sequence[ObjectChange]
-) -> Plan:
-    """From what runs to what would run in `world`, once everything has obeyed. Raises Unavailable."""
+) -> tuple[Plan, Callable[[], PlacementView]]:
+    """From what runs to what would run in `world`, once everything has obeyed; the view is made if it is asked for.
+
+    Raises Unavailable.
+    """
     now_s, wall_s, current = clock.now_s(), clock.wall_s(), placing.current
     observed = observations.observed(now_s)
     if placing.too_early(world, observed, now_s):
@@ -44,12 +49,14 @@ async def plan(
     after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s)
     limits_ms = {service.ref: service.policy.latency_p99_ms for service in services}
     before = current.decision if current else None
-    found = effect(before, decision, running(world.claims), running(after), limits_ms, current.id if current else "")
+    ran, runs, name = running(world.claims), running(after), current.id if current else ""
+    found = effect(before, decision, ran, runs, limits_ms, name)
     holders = {node: front for node in observed.nodes if (front := observations.holder(node)) is not None}
-    return replace(
+    told = replace(
         found,
         changed=found.changed or any(one.action != "unchanged" for one in objects),
         objects=tuple(objects),
         transfers=transfers(world.claims, after, taken.artifact_sizes, holders),
         problems=tuple(Problem(service, reason) for service, reason in sorted(taken.problems.items())),
     )
+    return told, lambda: replace(view(before, decision, ran, runs, taken.snapshot, name), problems=told.problems)

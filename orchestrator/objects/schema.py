@@ -1,4 +1,4 @@
-"""JSON Schemas of the kinds, a decision and a plan: `python -m orchestrator.objects.schema docs/schema` writes them."""
+"""JSON Schemas of the kinds and of what is told: `python -m orchestrator.objects.schema docs/schema` writes them."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.model.plan import Plan
 from orchestrator.model.snapshot import ServiceDecision
+from orchestrator.model.view import PlacementView
 from orchestrator.objects.forms import FORMS
 
 
@@ -17,6 +18,7 @@ def schemas() -> Mapping[str, str]:
     documents = {kind: form.model_json_schema(mode="validation") for kind, form in FORMS.items()}
     documents["ServiceDecision"] = TypeAdapter(ServiceDecision).json_schema(mode="serialization")
     documents["Plan"] = TypeAdapter(Plan).json_schema(mode="serialization")
+    documents["PlacementView"] = TypeAdapter(PlacementView).json_schema(mode="serialization")
     header = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {f"{name}.json": json.dumps(header | document, indent=2) + "\n" for name, document in documents.items()}
 

@@ -55,6 +55,7 @@ from orchestrator.model.snapshot import (
 from orchestrator.model.specs import SiteKind, SiteSpec, Variant
 from orchestrator.model.stored import Change, ChangeType, DecisionRecord, Json, JsonObject, Key, Owner, StoredObject
 from orchestrator.objects import key_of, labels_of, revision_of, spec_of, validate_all
+from orchestrator.reconcile.viewing import view_in_force
 
 CREATED_WALL_S = 1_700_000_000.0
 SITES = (
@@ -68,7 +69,9 @@ NODES = (
              (NodeReplica("r-2", "ready", ""), NodeReplica("r-3", "fetching", "40 of 96 MiB"))),
 )  # fmt: skip
 FRONT_LEG = Leg("front/front-0", "site/harbour", 12.0, 18.5, 8e6, 20e6, 40, 0.4, "echo", 17.5, 17.0, 24.0)
-SNAPSHOT = Snapshot(SITES, (), (Path(ZoneName("plant"), SiteName("harbour"), PathKind.RELAY, (FRONT_LEG,)),), ())
+SNAPSHOT = Snapshot(
+    SITES, (), (Path(ZoneName("plant"), SiteName("harbour"), PathKind.RELAY, (FRONT_LEG,), SiteName("local")),), ()
+)
 
 
 def decision_for(service: ServiceRef) -> ServiceDecision:
@@ -237,21 +240,23 @@ class FakeControl:
         async with self.changed:
             await self.changed.wait_for(lambda: len(self.log) > after_sequence or self.compacted > after_sequence)
 
-    async def explain(self, service: ServiceRef, site: SiteName | None) -> Explanation:
+    async def explain(self, service: ServiceRef, site: SiteName | None, view: bool) -> Explanation:
         self.before("explain")
         await self.get(Key("ModelService", service.namespace, service.name))
         decision = decision_for(service)
         if site is not None:
             decision = replace(decision, chosen=tuple(one for one in decision.chosen if one.site == site))
-        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0)
+        seen = to_json(view_in_force(decision_for(service), SNAPSHOT, "d-1")) if view else ""
+        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0, seen)
 
-    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner) -> Planned:
+    async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner, view: bool) -> Planned:
         self.before("plan")
         forms = validate_all(documents)
         names = [(form.kind, key_of(form)) for form in forms]
         objects = tuple(ObjectChange(kind, key.namespace, key.name, "created") for kind, key in names)
         plan = replace(PLAN, objects=objects) if forms else replace(PLAN, changed=False, steps=())
-        return Planned(plan.changed, to_json(plan))
+        seen = to_json(view_in_force(decision_for(DIGITS), SNAPSHOT, "d-1")) if view else ""
+        return Planned(plan.changed, to_json(plan), seen)
 
     async def decisions(self, id: DecisionId | None, limit: int) -> KeptDecisions:
         self.before("decisions")

@@ -98,26 +98,30 @@ class Change(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., type: _Optional[str] = ..., object: _Optional[_Union[Object, _Mapping]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("namespace", "service", "site")
+    __slots__ = ("namespace", "service", "site", "view")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     service: str
     site: str
-    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., site: _Optional[str] = ...) -> None: ...
+    view: bool
+    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., site: _Optional[str] = ..., view: _Optional[bool] = ...) -> None: ...
 
 class ExplainReply(_message.Message):
-    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s")
+    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s", "view_json")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     DECISION_JSON_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_JSON_FIELD_NUMBER: _ClassVar[int]
     AGE_S_FIELD_NUMBER: _ClassVar[int]
+    VIEW_JSON_FIELD_NUMBER: _ClassVar[int]
     decision: str
     decision_json: str
     snapshot_json: str
     age_s: float
-    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ...) -> None: ...
+    view_json: str
+    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ..., view_json: _Optional[str] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
@@ -260,20 +264,24 @@ class PushHeader(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., format: _Optional[str] = ..., digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., owner: _Optional[str] = ..., accuracy: _Optional[float] = ..., accuracy_given: _Optional[bool] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
-    __slots__ = ("documents_json", "owner")
+    __slots__ = ("documents_json", "owner", "view")
     DOCUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     documents_json: _containers.RepeatedScalarFieldContainer[str]
     owner: str
-    def __init__(self, documents_json: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ...) -> None: ...
+    view: bool
+    def __init__(self, documents_json: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., view: _Optional[bool] = ...) -> None: ...
 
 class PlanReply(_message.Message):
-    __slots__ = ("changed", "plan_json")
+    __slots__ = ("changed", "plan_json", "view_json")
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     PLAN_JSON_FIELD_NUMBER: _ClassVar[int]
+    VIEW_JSON_FIELD_NUMBER: _ClassVar[int]
     changed: bool
     plan_json: str
-    def __init__(self, changed: _Optional[bool] = ..., plan_json: _Optional[str] = ...) -> None: ...
+    view_json: str
+    def __init__(self, changed: _Optional[bool] = ..., plan_json: _Optional[str] = ..., view_json: _Optional[str] = ...) -> None: ...
 
 class DecisionsRequest(_message.Message):
     __slots__ = ("id", "limit")
