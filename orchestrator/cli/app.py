@@ -92,6 +92,7 @@ def _tree() -> typer.Typer:
         planning.plan,
         "skerry plan -f service.yaml",
         "skerry plan -f policies/ -o json",
+        "skerry plan -f service.yaml --png placement.png",
         "skerry plan",
         cls=_OneForErrors,
     )
@@ -127,6 +128,7 @@ def _tree() -> typer.Typer:
         "skerry explain digits",
         "skerry explain digits --site harbour",
         "skerry explain digits --why-not inland",
+        "skerry explain digits --png placement.svg",
         "skerry explain digits -o json",
     )
     verb(running.serve, "skerry serve digits=digits.tflite --port 8001", "skerry serve a=./saved_model b=b.tflite")

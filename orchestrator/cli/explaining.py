@@ -27,6 +27,7 @@ def explain(
             help="Why this site does not serve, and what would help.",
         ),
     ] = None,
+    png: options.Picture = None,
     namespace: options.Namespace = "default",
     output: options.OutputForm = None,
     control: options.Control = options.CONTROL_ADDRESS,
@@ -43,8 +44,20 @@ def explain(
         raise BadUsage(f"{service!r} names no service", "give its name, for example digits")
     if site is not None and why_not is not None:
         raise BadUsage("--site and --why-not ask two questions", "give one of them")
+    picture = None
+    if png is not None:
+        from orchestrator.cli.picture.writing import checked
+
+        if site is not None or why_not is not None:
+            raise BadUsage("--png shows every site", "leave --site and --why-not out")
+        picture = checked(png)
     with ControlClient(control) as client:
-        reply = client.explain(namespace, name, site or "")
+        reply = client.explain(namespace, name, site or "", view=picture is not None)
+    if picture is not None:
+        from orchestrator.cli.picture.titles import service_graph
+        from orchestrator.cli.picture.writing import write
+
+        write(picture, reply.view_json, service_graph)
     if why_not is not None:
         from orchestrator.cli.why_not import why_not_document, why_not_text
 

@@ -43,6 +43,9 @@ Target = Annotated[
 JobTarget = Annotated[
     str, typer.Argument(metavar="KIND/NAME", autocompletion=completing.jobs, help="For example job/digits-1.")
 ]
+Picture = Annotated[
+    str | None, typer.Option("--png", metavar="FILE", help="Draw it as well, into a .png or .svg file.")
+]
 Service = Annotated[str, typer.Argument(autocompletion=completing.services, help="Name of a model service.")]
 StateDir = Annotated[
     Path | None,

@@ -21,6 +21,7 @@ POLICY = typer.Option("--policy", metavar="FILE|-", help="A PlacementPolicy, in 
 
 def plan(
     filename: Annotated[str | None, FILE] = None,
+    png: options.Picture = None,
     output: options.OutputForm = None,
     control: options.Control = options.CONTROL_ADDRESS,
 ) -> None:
@@ -36,8 +37,18 @@ def plan(
     from orchestrator.cli.reading import documents_from
 
     documents = documents_from(filename, check=True) if filename is not None else []
+    picture = None
+    if png is not None:
+        from orchestrator.cli.picture.writing import checked
+
+        picture = checked(png)
     with ControlClient(control) as client:
-        reply = client.plan(documents)
+        reply = client.plan(documents, view=picture is not None)
+    if picture is not None:
+        from orchestrator.cli.picture.titles import plan_graph
+        from orchestrator.cli.picture.writing import write
+
+        write(picture, reply.view_json, plan_graph)
     found = json.loads(reply.plan_json)
     print(structured(found, output) if output in (Output.JSON, Output.YAML) else plan_text(found))
     raise typer.Exit(CHANGED if reply.changed else 0)

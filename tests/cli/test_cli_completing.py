@@ -15,7 +15,7 @@ from tests.cli.conftest import Skerry
 pytestmark = pytest.mark.real  # a gRPC server on loopback, or a process, in each test
 
 Tab = Callable[..., list[str]]
-NOTHING_HEAVY = ("ray", "tensorflow", "pydantic", "rich", "yaml", "sqlalchemy", "numpy", "cel")
+NOTHING_HEAVY = ("ray", "tensorflow", "pydantic", "rich", "yaml", "sqlalchemy", "numpy", "matplotlib", "cel")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from orchestrator.store import open_store
 from tests.cli.conftest import Skerry
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("ray", "tensorflow", "pydantic", "rich", "grpc", "yaml", "sqlalchemy", "numpy")
+HEAVY = ("ray", "tensorflow", "pydantic", "rich", "grpc", "yaml", "sqlalchemy", "numpy", "matplotlib")
 
 
 def verbs() -> list[tuple[str, ...]]:

@@ -9,9 +9,12 @@ from typing import Any
 import grpc
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
+from orchestrator.model.view import PlacementView
 from orchestrator.store import open_store
 from protos.control.v1 import control_pb2
+from tests.control.draw_example import draw
 from tests.control.fakes import FrontInHand, Running, control_plane, until, until_status
 from tests.control.test_control_plane import (
     PLACES,
@@ -27,6 +30,7 @@ from tests.control.test_control_plane import (
 __all__ = ["address", "front", "running"]
 pytestmark = pytest.mark.real
 
+VIEW = TypeAdapter(PlacementView)
 FAR = (POLICY % 40).replace("site.kind == 'edge'", "site.name == 'edge-b'")
 CLOUD = (POLICY % 40).replace("  preferred:", "  required: [\"site.kind == 'region'\"]\n  preferred:")
 
@@ -106,6 +110,40 @@ async def test_a_plan_names_link_bytes_limit_and_cost(running: Running, front: F
     assert interval["low"] <= interval["expected"] <= interval["high"] <= 40
     assert any("took edge-b" in cause for cause in plan["causes"])
     assert [c["service"]["name"] for c in plan["costs"]] == ["digits"]
+
+
+async def test_a_view_comes_with_a_plan_or_an_explanation_that_asks_for_it(
+    running: Running, front: FrontInHand
+) -> None:
+    await place_digits(running, front)
+    documents = [json.dumps(d) for d in yaml.safe_load_all(FAR)]
+    plan = await running.control.Plan(control_pb2.PlanRequest(documents_json=documents, owner="command", view=True))
+    view = VIEW.validate_json(plan.view_json)
+    (service,) = view.services
+    assert [(r.site, r.stays, r.starts, r.stops) for r in service.replicas] == [
+        ("edge-a", 0, 0, 1),
+        ("edge-b", 0, 1, 0),
+    ]
+    assert [(f.site, f.relay, f.share_before, f.share) for f in service.flows] == [
+        ("edge-a", "local", 1.0, 0.0),
+        ("edge-b", "local", 0.0, 1.0),
+    ]
+    assert ([one.site for one in service.refused], service.limit_ms) == (["edge-a", "local"], 40.0)
+    asked = control_pb2.ExplainRequest(namespace="default", service="digits", view=True)
+    (service,) = VIEW.validate_json((await running.control.Explain(asked)).view_json).services
+    assert [(r.site, r.stays, r.starts, r.stops) for r in service.replicas] == [("edge-a", 1, 0, 0)]
+    plan = await running.control.Plan(control_pb2.PlanRequest(owner="command"))
+    assert plan.view_json == ""
+
+
+async def test_the_picture_of_the_docs_is_drawn_by_the_real_command(tmp_path: Path) -> None:
+    assert await draw(str(tmp_path / "placement.svg")) == 2
+    told = (tmp_path / "placement.svg").read_text()
+    for wanted in ("harbour", "lighthouse", "too-slow", "residency", "relays ", "gap "):
+        assert wanted in told
+    shown = (Path(__file__).parents[2] / "docs" / "images" / "placement.png").read_bytes()
+    assert shown.startswith(b"\x89PNG")
+    assert len(shown) < 200_000
 
 
 async def test_a_plan_that_nobody_can_serve_names_the_refused_sites(running: Running, front: FrontInHand) -> None:
