@@ -154,11 +154,12 @@ def _richer(site: SiteSpec) -> SiteSpec:
 @given(snapshots(most_services=2), settings_of_planner, st.booleans())
 def test_more_of_a_resource_never_raises_the_bound(world: Snapshot, settings: PlacementSettings, wide: bool) -> None:
     """Of one variant: with more room a more precise and slower one may be taken. And of rules that always can be kept:
-    with more room more of them are."""
+    with more room more of them are; and with none preferred, which may come into reach."""
     services = tuple(
         replace(
             one,
             freeze=None,
+            rules=tuple(replace(rule, preference=0.0) for rule in one.rules),
             version=replace(one.version, variants=one.version.variants[:1]),
             policy=replace(one.policy, replicas_min=0, min_failure_domains=1, survive_site_losses=0, pins=()),
         )

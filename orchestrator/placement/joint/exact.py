@@ -64,27 +64,46 @@ class _Model:
         for member in range(len(self.problem.members)):
             self._policy(member)
             self._survival(member)
-        answer = self.mip.solve()
+        answer, rest = self.mip.solve(), self._rest()
         if answer is None:
-            return Exact((), 0.0, self._prices())
+            return Exact((), 0.0, self._prices(rest))
+        if rest and sum(usd * value for usd, value in zip(rest, answer.values, strict=True)) <= NOTHING:
+            rest = []  # every call is taken: what it would count beyond is no matter
+        lost = self.mip.solve(rest) if rest else None
         missed_usd = sum(cost * answer.values[column] for column, cost in self.slacks.items())
-        stopped_usd = sum(
-            pair.running * self.problem.members[pair.member].tariff.stop_usd for pair in self.problem.pairs
-        )
-        hopeless_usd = sum(
+        bound = answer.bound + (lost.bound if lost else 0.0) + self._fixed_usd() - missed_usd
+        outlines = [self._outline(m, answer.values) for m in range(len(self.problem.members))]
+        return Exact(outlines, bound, self._prices(rest))
+
+    def _rest(self) -> list[float]:
+        """Of each column what calls that nobody takes count beyond what the solver bore; nothing: it bore it all.
+
+        The least of it is a problem of its own, and both least sums together are below every plan's.
+        """
+        rest = [0.0] * len(self.mip.cost)
+        for number, column in self.unserved.items():
+            demand = self.problem.demands[number]
+            rest[column] = demand.rate_rps * demand.unserved_usd - self.mip.cost[column]
+        return rest if any(usd > NOTHING for usd in rest) else []
+
+    def _fixed_usd(self) -> float:
+        """Of every plan: what stops wherever, what runs as if it stopped, calls that no site may take."""
+        problem = self.problem
+        stopped = sum(pair.running * problem.members[pair.member].tariff.stop_usd for pair in problem.pairs)
+        hopeless = sum(
             demand.rate_rps * demand.unserved_usd
-            for number, demand in enumerate(self.problem.demands)
+            for number, demand in enumerate(problem.demands)
             if number not in self.unserved
         )
-        fixed_usd = stopped_usd + hopeless_usd + self.problem.stopped_elsewhere_usd
-        bound = answer.bound + fixed_usd - missed_usd
-        outlines = [self._outline(m, answer.values) for m in range(len(self.problem.members))]
-        return Exact(outlines, bound, self._prices())
+        return stopped + hopeless + problem.stopped_elsewhere_usd
 
-    def _prices(self) -> tuple[ShadowPrice, ...]:
+    def _prices(self, rest: Sequence[float]) -> tuple[ShadowPrice, ...]:
         """By the relaxation in which replicas may be split."""
+        duals = self.mip.duals()
+        if rest:
+            duals = [one + other for one, other in zip(duals, self.mip.duals(rest), strict=True)]
         found = []
-        for row, dual in enumerate(self.mip.duals() or ()):
+        for row, dual in enumerate(duals):
             if row in self.priced and abs(dual) > NOTHING:
                 constraint, units, unit = self.priced[row]
                 found.append(ShadowPrice(constraint, abs(dual) / units, unit))
@@ -114,13 +133,13 @@ class _Model:
             row = self.mip.row([(column, 1.0), *((self.shares[way], 1.0) for way in ways_of[number])], 1.0, 1.0)
             demand = self.problem.demands[number]
             service = self.problem.members[demand.member].service.ref
-            self.priced[row] = ("demand", str(service), demand.zone), demand.rate_rps, "calls/s"
+            self.priced[row] = ("demand", str(service), demand.zone), demand.rate_rps * demand.times, "calls/s"
 
     def _unserved_usd(self, ways_of: Mapping[int, Sequence[int]]) -> dict[int, float]:
         """A dollar a call is millions of times what serving it costs: more than HiGHS' tolerances bear.
 
-        Where the price is far above any cost it is brought down to ten to a hundred times that, in the same order. So
-        the bound stays one, and the plan is compared by the true prices afterwards.
+        Where the price is far above any cost it is brought down to ten to a hundred times that, in the same order; for
+        the bound see `_rest`. The plan is compared by the true prices afterwards.
         """
         problem = self.problem
         highest = max((demand.unserved_usd for demand in problem.demands), default=0.0)

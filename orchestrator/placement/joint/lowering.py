@@ -135,7 +135,7 @@ def shadow_prices(lowered: Lowered, prices: Prices) -> tuple[ShadowPrice, ...]:
     problem, found = lowered.problem, []
     for demand, usd in zip(problem.demands, prices.demand_usd.tolist(), strict=True):
         service = problem.members[demand.member].service.ref
-        found.append(ShadowPrice(("demand", str(service), demand.zone), usd, "calls/s"))
+        found.append(ShadowPrice(("demand", str(service), demand.zone), usd / demand.times, "calls/s"))
     for stand, memory, compute in zip(
         lowered.stands, prices.memory_usd.tolist(), prices.compute_usd.tolist(), strict=True
     ):
@@ -157,7 +157,7 @@ def array_prices(lowered: Lowered, prices: Sequence[ShadowPrice]) -> Prices:
     places = [(stand.site, stand.node or "") for stand in lowered.stands]
     return Prices(
         demand_usd=_floats(
-            demand.unserved_usd if lost else usd.get(("demand", name, demand.zone), 0.0)
+            demand.unserved_usd if lost else usd.get(("demand", name, demand.zone), 0.0) * demand.times
             for name, demand, lost in demands
         ),
         link_usd=_floats(usd.get(limit.constraint, 0.0) for limit in lowered.links),

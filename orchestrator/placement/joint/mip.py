@@ -65,35 +65,32 @@ class Mip:
         self.row_most.append(most)
         return len(self.row_least) - 1
 
-    def solve(self) -> Answer | None:
-        """None: there is no answer, or none was found within the effort."""
+    def solve(self, cost: Sequence[float] | None = None) -> Answer | None:
+        """At the columns' cost, or at another. None: there is no answer, or none was found within the effort."""
         if not self.cost:
             return Answer((), 0.0)
-        solver = self._solver(whole=True)
+        cost = self.cost if cost is None else cost
+        solver = self._solver(cost, whole=True)
         solver.run()
         info = solver.getInfo()
         if solver.getModelStatus() not in _SOLVED or not np.isfinite(info.objective_function_value):
             return None
         bound = info.mip_dual_bound if any(self.whole) else info.objective_function_value
-        return Answer(list(solver.getSolution().col_value), float(bound) * self._unit)
+        return Answer(list(solver.getSolution().col_value), float(bound) * _unit(cost))
 
-    @property
-    def _unit(self) -> float:
-        """Costs are divided by it: tolerances are absolute."""
-        return max((abs(cost) for cost in self.cost), default=0.0) / 100 or 1.0
-
-    def duals(self) -> Sequence[float] | None:
-        """Of the rows, columns being any numbers; None: no answer."""
-        solver = self._solver(whole=False)
+    def duals(self, cost: Sequence[float] | None = None) -> Sequence[float]:
+        """Of the rows, columns being any numbers; all 0: no answer."""
+        cost = self.cost if cost is None else cost
+        solver = self._solver(cost, whole=False)
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return None
-        return [dual * self._unit for dual in solver.getSolution().row_dual]
+            return [0.0] * len(self.row_least)
+        return [dual * _unit(cost) for dual in solver.getSolution().row_dual]
 
-    def _solver(self, whole: bool) -> Highs:
+    def _solver(self, cost: Sequence[float], whole: bool) -> Highs:
         model = highspy.HighsLp()
         model.num_col_, model.num_row_ = len(self.cost), len(self.row_least)
-        model.col_cost_, model.col_upper_ = np.array(self.cost) / self._unit, np.array(self.most)
+        model.col_cost_, model.col_upper_ = np.array(cost) / _unit(cost), np.array(self.most)
         model.col_lower_ = np.zeros(len(self.cost))
         model.row_lower_, model.row_upper_ = np.array(self.row_least), np.array(self.row_most)
         model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
@@ -107,3 +104,8 @@ class Mip:
             solver.setOptionValue(name, value)
         solver.passModel(model)
         return solver
+
+
+def _unit(cost: Sequence[float]) -> float:
+    """Costs are divided by it: tolerances are absolute."""
+    return max((abs(each) for each in cost), default=0.0) / 100 or 1.0

@@ -12,6 +12,8 @@ from orchestrator.placement.links import Link
 from orchestrator.placement.objective import Tariff, counted_rps, tariff_of
 from orchestrator.placement.outline import Outline
 
+TRACE_RPS = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Stand:
@@ -46,9 +48,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
+    """A zone that nobody calls loads nothing: it has a trace of a rate, and its calls count `times` as much for it."""
+
     member: int
     zone: ZoneName
     rate_rps: float
+    times: float
     unserved_usd: float  # per call and second
 
 
@@ -99,9 +104,7 @@ def gather(services: Sequence[ServiceSpec], seen: Sequence[Field], ledger: Ledge
     pairs = [pair for index, member in enumerate(members) for pair in _pairs(index, member, ledger, free)]
     pairs.sort(key=lambda pair: (pair.stand.site, pair.stand.node or "", pair.member))
     demands = [
-        Demand(index, demand.zone, counted_rps(demand), member.tariff.unserved_usd(demand.zone))
-        for index, member in enumerate(members)
-        for demand in _ordered(member.service)
+        _demand(index, member, demand) for index, member in enumerate(members) for demand in _ordered(member.service)
     ]
     ways: list[Way] = []
     loads: dict[Link, list[tuple[int, float]]] = {}
@@ -112,7 +115,7 @@ def gather(services: Sequence[ServiceSpec], seen: Sequence[Field], ledger: Ledge
             candidate = member.seen.candidates[site]
             if (arc := candidate.arcs.get(demand.zone)) is None:
                 continue
-            usd = member.tariff.call_usd(candidate, demand.zone)
+            usd = member.tariff.call_usd(candidate, demand.zone) * demand.times
             for room in ledger.links.rooms(arc.path, arc.demand, member.service.policy.wan_bps_per_zone):
                 loads.setdefault(room.link, []).append((len(ways), room.call_bits))
                 room_bps[room.link] = min(room_bps.get(room.link, room.bps), max(room.bps, 0.0))
@@ -128,6 +131,12 @@ def gather(services: Sequence[ServiceSpec], seen: Sequence[Field], ledger: Ledge
         purses=tuple(_purses(members, ledger)),
         apart=tuple(_apart(members, ledger)),
     )
+
+
+def _demand(index: int, member: Member, demand: DemandSpec) -> Demand:
+    rate_rps = max(demand.rate_rps, TRACE_RPS)
+    times = counted_rps(demand) / rate_rps
+    return Demand(index, demand.zone, rate_rps, times, member.tariff.unserved_usd(demand.zone) * times)
 
 
 def _purses(members: Sequence[Member], ledger: Ledger) -> Iterator[Purse]:
