@@ -1,4 +1,4 @@
-"""`python -m benchmarks.placement solve|compare|incremental|check INSTANCE.npz ...`: the planner measured.
+"""`python -m benchmarks.placement solve|compare|incremental|check INSTANCE.npz | suite | throughput`, measured.
 
 Compiling is done first, on a few sites, and counted apart. Effort is counted in steps, so that a busy machine changes
 times and nothing else. Examples:
@@ -7,6 +7,8 @@ times and nothing else. Examples:
   python -m benchmarks.placement check xl.npz plan.npz
   python -m benchmarks.placement compare m.npz --budget-s 10
   python -m benchmarks.placement incremental xl.npz --plan plan.npz --losses 1000
+  python -m benchmarks.placement suite --size medium --seed 0 --events
+  python -m benchmarks.placement throughput --nodes 5000
 """
 
 import argparse
@@ -21,8 +23,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.placement import throughput
 from benchmarks.placement.baselines import CHEAPEST, KUBE_LIKE, NEAREST, local_search, spread
 from benchmarks.placement.instances import BadInstance, read_npz, read_programme
+from benchmarks.placement.suite import table as suite_table
 from orchestrator.placement.checking import check_plan, lower_bound_usd_per_hour
 from orchestrator.placement.search.bounds import Bound, bound_by_services, gap, lagrangian_bound
 from orchestrator.placement.search.programme import Ints, Plan, Prices, Programme, programme
@@ -300,6 +304,8 @@ def main() -> int:
         if name == "incremental":
             command.add_argument("--plan", type=Path, help="start from this plan instead of solving first")
             command.add_argument("--losses", type=int, default=1000)
+    suite_table.add_to(commands)
+    throughput.add_to(commands)
     options = parser.parse_args()
     for name, least in (("budget_s", 0.0), ("threads", 0), ("seed", -1), ("losses", -1)):
         if getattr(options, name, least + 1) <= least:
