@@ -10,7 +10,7 @@ from orchestrator.model.claims import ReplicaHold
 from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
 from orchestrator.model.phases import ClaimPhase, NodePhase
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
-from orchestrator.model.specs import NodeSpec, ServiceSpec, SiteSpec, Variant
+from orchestrator.model.specs import SILENT, NodeSpec, ServiceSpec, SiteSpec, Variant
 from orchestrator.model.stored import Key, StoredObject
 from orchestrator.objects.translate import (
     freeze_of,
@@ -27,8 +27,6 @@ from orchestrator.objects.translate import (
 from orchestrator.placement.paths import compose
 from orchestrator.reconcile.observed import LIVE, Observed
 from orchestrator.reconcile.pacing import Pace, pace_of
-
-SILENT = "no node of the site is attached"
 
 
 @dataclass(frozen=True, slots=True)

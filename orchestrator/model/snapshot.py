@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.model.claims import Claim
-from orchestrator.model.ids import ServiceRef, SiteName, VersionRef, ZoneName
+from orchestrator.model.ids import NodeName, ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.legs import Path
 from orchestrator.model.specs import QuotaSpec, ServiceSpec, SiteSpec, Variant
 
@@ -65,6 +65,20 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseTerms:
+    """What an expected p99 is the sum of."""
+
+    round_trip_ms: float
+    transfer_ms: float
+    service_ms: float  # waiting in the replica included
+
+    @property
+    def largest(self) -> tuple[str, float]:
+        terms = (("round trip", self.round_trip_ms), ("transfer", self.transfer_ms), ("service time", self.service_ms))
+        return max(terms, key=lambda term: term[1])
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedSite:
     """One site that was not taken: the reason, the value and the limit it missed.
 
@@ -78,6 +92,23 @@ class RefusedSite:
     limit: float | None
     unit: str
     detail: str  # one sentence with the remedy
+    node: NodeName | None = None  # the one that lacked least, where an edge site's node was too small
+    terms: ResponseTerms | None = None  # where it was too slow
+
+    @property
+    def missed(self) -> float | None:
+        """By how much, in `unit`."""
+        return None if self.actual is None or self.limit is None else abs(self.actual - self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalCount:
+    """All sites that were refused for one reason, for one zone."""
+
+    reason: Refusal
+    sites: int
+    nearest: tuple[RefusedSite, ...]  # a few, those first that missed by the least
+    missed: float | None  # of the nearest: by how much, in its unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +158,7 @@ class ChosenSite:
     margin_ms: float | None  # next best's cost less this one's
     reason: str  # one sentence
     costs: Costs = Costs()
+    margin_usd_per_hour: float | None = None  # as `margin_ms`: each as if it served the whole service
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +179,7 @@ class Unserved:
     zone: ZoneName
     share: float
     nearest: RefusedSite | None
+    refused: tuple[RefusalCount, ...] = ()  # by reason; the reason that stopped most sites first
 
 
 @dataclass(frozen=True, slots=True)

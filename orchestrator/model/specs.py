@@ -109,6 +109,9 @@ class VersionSpec:
         return tuple(variant.on(hardware_class) for variant in self.variants)
 
 
+SILENT = "no node of the site is attached"  # in place of an expression: nobody can drop it from a policy
+
+
 @dataclass(frozen=True, slots=True)
 class SiteRule:
     """What a policy's expressions said of one site."""
@@ -116,6 +119,7 @@ class SiteRule:
     site: SiteName
     failed_requirement: str | None  # the first `required` expression that was false
     preference: float  # sum of the weights of the `preferred` expressions that were true
+    also_failed: tuple[str, ...] = ()  # the others that were false
 
 
 class Within(StrEnum):

@@ -162,10 +162,12 @@ class Expressions:
 
     def rule(self, site: SiteSpec) -> SiteRule:
         facts = facts_of(site)
+        failed = [text for text in self.required if not holds(text, facts)]
         return SiteRule(
             site=site.name,
-            failed_requirement=next((text for text in self.required if not holds(text, facts)), None),
+            failed_requirement=failed[0] if failed else None,
             preference=sum(weight for weight, text in self.preferred if holds(text, facts)),
+            also_failed=tuple(failed[1:]),
         )
 
 

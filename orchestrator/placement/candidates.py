@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
@@ -182,7 +182,24 @@ def _look(service: ServiceSpec, site: SiteSpec, paths: Paths, ledger: Ledger, li
         if isinstance(look, _Look) and look.arcs:
             return look
         looks.append(look)
-    return looks[0]
+    return _quickest(looks)
+
+
+def _quickest(looks: Sequence[_Look | Objection]) -> _Look | Objection:
+    """What the first variant met, but for zones that it is too slow for: what the quickest one would take."""
+    first = looks[0]
+    if not isinstance(first, _Look):
+        return first
+    refused = dict(first.refused)
+    for look in looks[1:]:
+        for zone, found in look.refused.items() if isinstance(look, _Look) else ():
+            if refused[zone].reason is found.reason is Refusal.TOO_SLOW and _ms(found) < _ms(refused[zone]):
+                refused[zone] = found
+    return replace(first, refused=refused)
+
+
+def _ms(found: Objection) -> float:
+    return math.inf if found.actual is None else found.actual
 
 
 def _try(

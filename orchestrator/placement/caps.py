@@ -41,11 +41,12 @@ class ByCount:
         limit = held.policy.replicas_max
 
         def objection() -> Objection:
+            one_more = float(max(limit, held.total) + 1)
             detail = (
                 f"{candidate.site.name} fits at {candidate.cost_ms:.1f} ms, but the policy's {limit} replicas are "
                 "placed: raise replicas.max"
             )
-            return Objection(Refusal.REPLICAS_MAX, float(held.total + 1), float(limit), "replicas", detail)
+            return Objection(Refusal.REPLICAS_MAX, one_more, float(limit), "replicas", detail)
 
         return limit - held.total, objection
 
@@ -75,18 +76,20 @@ class ByCost:
 
     def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
         limit, price = held.policy.max_usd_per_hour, candidate.replica_usd_per_hour
+        if limit is None or price <= 0:
+            count = MANY
+        else:
+            count = math.floor(min((limit - held.usd_per_hour) / price + 1e-9, MANY))
 
         def objection() -> Objection:
-            with_one_more = held.usd_per_hour + price
+            with_one_more = held.usd_per_hour + (max(count, 0) + 1) * price
             detail = (
                 f"one more replica at {candidate.site.name} makes {with_one_more:g} USD/h, the policy allows "
                 f"{limit:g}: raise cost.max_usd_per_hour"
             )
             return Objection(Refusal.COST, with_one_more, limit, "USD/h", detail)
 
-        if limit is None or price <= 0:
-            return MANY, objection
-        return math.floor(min((limit - held.usd_per_hour) / price + 1e-9, MANY)), objection
+        return count, objection
 
 
 @dataclass(frozen=True, slots=True)

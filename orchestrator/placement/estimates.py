@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from orchestrator.model.legs import Leg, Path, PathKind
-from orchestrator.model.snapshot import Interval, PlacementSettings
+from orchestrator.model.snapshot import Interval, PlacementSettings, ResponseTerms
 from orchestrator.model.specs import DemandSpec, VariantSpec
 
 # The high end grows by 1% of the round trip per second since its newest sample, until it is one round trip higher; the
@@ -61,6 +61,15 @@ def _slow_transfer_ms(path: Path, demand: DemandSpec, share: float) -> float:
         for leg in path.legs
     )
     return transfer_ms(replace(path, legs=legs), demand, share)
+
+
+def response_terms(path: Path, demand: DemandSpec, variant: VariantSpec, settings: PlacementSettings) -> ResponseTerms:
+    """What `response_ms` expects, term by term."""
+    return ResponseTerms(
+        round_trip_ms=path.rtt_p99_ms,
+        transfer_ms=transfer_ms(path, demand, settings.transfer_share),
+        service_ms=service_p99_ms(variant, settings.target_utilisation),
+    )
 
 
 def response_ms(path: Path, demand: DemandSpec, variant: VariantSpec, settings: PlacementSettings) -> Interval:

@@ -71,11 +71,15 @@ class Ledger:
     def fit(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> tuple[int, Objection]:
         """How many replicas the site bears, its own running ones included; and what stands against one more."""
         free, nodes = self._free(service, site, variant)
-        count = variant.need.times_in(free)
+        count, node = variant.need.times_in(free), None
         if site.kind is SiteKind.EDGE:
-            count = min(count, sum(variant.need.times_in(left) for left in nodes.values()))
-            free = max(nodes.values(), key=lambda left: (left.memory_bytes, left.compute_millis), default=Resources())
-        return max(count, 0), _full(site, free, variant)
+            times = {name: variant.need.times_in(left) for name, left in nodes.items()}
+            left = {name: nodes[name] - variant.need * times[name] for name in nodes}
+            node = min(left, key=lambda name: (*_lack(left[name], variant.need), name), default=None)
+            if sum(times.values()) <= count:
+                count = sum(times.values())
+                return count, _full(site, node, left[node] if node else Resources(), variant)
+        return count, _full(site, node, free - variant.need * count, variant)
 
     def take(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec, count: int) -> None:
         """Record a placement: what is not running yet goes to the nodes with most free memory, as it will at commit."""
@@ -230,16 +234,29 @@ def _is_own(claim: Claim, service: ServiceSpec, variant: VariantSpec) -> bool:
     return kept == (service.ref, service.version.ref, variant.digest) and claim.need == variant.need
 
 
-def _full(site: SiteSpec, free: Resources, variant: VariantSpec) -> Objection:
-    """`free` is the site's, or its freest node's, before the service's own running replicas."""
-    where = f"the freest node of {site.name}" if site.kind is SiteKind.EDGE else site.name
+def _lack(left: Resources, need: Resources) -> tuple[int, float]:
+    """What one more replica lacks: of how many resources, and how much, in replicas."""
+    parts = [
+        max(wants - has, 0) / wants
+        for wants, has in ((need.memory_bytes, left.memory_bytes), (need.compute_millis, left.compute_millis))
+        if wants
+    ]
+    return sum(part > 0 for part in parts), sum(parts)
+
+
+def _full(site: SiteSpec, node: NodeName | None, left: Resources, variant: VariantSpec) -> Objection:
+    """Against one more replica than fit: `left` beside those, of the site or of the node that lacks least.
+
+    Below 0: more is claimed than is offered.
+    """
+    where = f"node {node} of {site.name}" if node else site.name
     need = variant.need
-    memory_times = free.memory_bytes / need.memory_bytes if need.memory_bytes else float("inf")
-    compute_times = free.compute_millis / need.compute_millis if need.compute_millis else float("inf")
+    memory_times = left.memory_bytes / need.memory_bytes if need.memory_bytes else float("inf")
+    compute_times = left.compute_millis / need.compute_millis if need.compute_millis else float("inf")
     if memory_times <= compute_times:
-        wants, has = need.memory_bytes / MIB, max(free.memory_bytes, 0) / MIB
-        detail = f"a replica needs {wants:.0f} MiB, {where} has {has:.0f} MiB for them: offer more or build smaller"
-        return Objection(Refusal.MEMORY, wants, has, "MiB", detail)
-    wants, has = need.compute_millis / 1000, max(free.compute_millis, 0) / 1000
-    detail = f"a replica needs {wants:g} cores, {where} has {has:g} for them: offer more or claim less"
-    return Objection(Refusal.COMPUTE, wants, has, "cores", detail)
+        wants, has = need.memory_bytes / MIB, left.memory_bytes / MIB
+        detail = f"one more replica needs {wants:.0f} MiB, {where} has {has:.0f} left: offer more or build smaller"
+        return Objection(Refusal.MEMORY, wants, has, "MiB", detail, node)
+    wants, has = need.compute_millis / 1000, left.compute_millis / 1000
+    detail = f"one more replica needs {wants:g} cores, {where} has {has:g} left: offer more or claim less"
+    return Objection(Refusal.COMPUTE, wants, has, "cores", detail, node)

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Leg
-from orchestrator.model.snapshot import ChosenSite, Costs, Refusal, RefusedSite, Share, Unserved
+from orchestrator.model.snapshot import ChosenSite, Costs, Refusal, RefusalCount, RefusedSite, Share, Unserved
 from orchestrator.model.specs import PolicySpec
 from orchestrator.placement.candidates import Candidate, Field
 from orchestrator.placement.costs import changes_usd_per_hour, unserved_usd_per_hour
 from orchestrator.placement.filling import Filling
 from orchestrator.placement.rules import Objection
+
+NEAREST = 3  # sites that a count of refusals names
 
 # How near a refused site came: it took what it could, it is too slow, it would need something else to change first.
 _NEAR = {
@@ -55,6 +57,7 @@ def _chosen(
         kept_by_hysteresis=kept,
         next_best=next_best.site.name if next_best else None,
         margin_ms=next_best.cost_ms - candidate.cost_ms if next_best else None,
+        margin_usd_per_hour=next_best.usd_per_hour - candidate.usd_per_hour if next_best else None,
         reason=_why(candidate, next_best, kept, filled),
         costs=_costs(candidate, filled),
     )
@@ -190,13 +193,16 @@ def _outranked(candidate: Candidate, zone: ZoneName, filled: Filling) -> Objecti
 
 
 def unserved_of(sites: Sequence[SiteName], seen: Field, filled: Filling) -> tuple[Unserved, ...]:
-    return tuple(
-        Unserved(zone, left, _nearest(zone, sites, seen, filled)) for zone, left in sorted(filled.left.items()) if left
-    )
+    found: list[Unserved] = []
+    for zone, left in sorted(filled.left.items()):
+        if left:
+            met = _met(zone, sites, seen, filled)
+            found.append(Unserved(zone, left, _nearest(met), refusal_counts(met)))
+    return tuple(found)
 
 
-def _nearest(zone: ZoneName, sites: Sequence[SiteName], seen: Field, filled: Filling) -> RefusedSite | None:
-    """The site that would need the least change; its detail names the objective where it is only too slow."""
+def _met(zone: ZoneName, sites: Sequence[SiteName], seen: Field, filled: Filling) -> list[RefusedSite]:
+    """What stands against each site that did not take all that was left of the zone's calls, chosen ones too."""
     met: list[RefusedSite] = []
     for site in sites:
         if (objection := seen.of_site.get(site)) is not None:
@@ -205,6 +211,30 @@ def _nearest(zone: ZoneName, sites: Sequence[SiteName], seen: Field, filled: Fil
             met.append(against.at(site, zone))
         elif site in seen.of_rest and (site not in seen.candidates or zone not in seen.candidates[site].arcs):
             met.append(seen.of_rest[site].at(site, None))
+    return met
+
+
+def refusal_counts(met: Sequence[RefusedSite]) -> tuple[RefusalCount, ...]:
+    """By reason, those that stopped most sites first; within a reason the sites that missed by the least."""
+    by_reason: dict[Refusal, list[RefusedSite]] = {}
+    for one in sorted(met, key=_missed):
+        by_reason.setdefault(one.reason, []).append(one)
+    counts = [
+        RefusalCount(reason, len({one.site for one in those}), tuple(those[:NEAREST]), those[0].missed)
+        for reason, those in by_reason.items()
+    ]
+    return tuple(sorted(counts, key=lambda count: (-count.sites, count.reason)))
+
+
+def _missed(refused: RefusedSite) -> tuple[float, SiteName]:
+    """Relative to what it had or should have had: the units of one reason may differ."""
+    if refused.actual is None or refused.limit is None or refused.missed is None:
+        return math.inf, refused.site
+    return refused.missed / max(abs(refused.actual), abs(refused.limit), 1e-9), refused.site
+
+
+def _nearest(met: Sequence[RefusedSite]) -> RefusedSite | None:
+    """The site that would need the least change; its detail names the objective where it is only too slow."""
     nearest = min(met, key=_distance, default=None)
     if nearest is None or nearest.reason is not Refusal.TOO_SLOW:
         return nearest

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from orchestrator.model.ids import SiteName, ZoneName
+from orchestrator.model.ids import NodeName, SiteName, ZoneName
 from orchestrator.model.legs import Path
-from orchestrator.model.snapshot import Interval, PlacementSettings, Refusal, RefusedSite
+from orchestrator.model.snapshot import Interval, PlacementSettings, Refusal, RefusedSite, ResponseTerms
 from orchestrator.model.specs import (
     AntiAffinity,
     DemandSpec,
@@ -19,7 +19,7 @@ from orchestrator.model.specs import (
     VariantSpec,
     Within,
 )
-from orchestrator.placement.estimates import response_ms
+from orchestrator.placement.estimates import response_ms, response_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,13 @@ class Objection:
     limit: float | None
     unit: str
     detail: str
+    node: NodeName | None = None
+    terms: ResponseTerms | None = None
 
     def at(self, site: SiteName, zone: ZoneName | None) -> RefusedSite:
-        return RefusedSite(site, zone, self.reason, self.actual, self.limit, self.unit, self.detail)
+        return RefusedSite(
+            site, zone, self.reason, self.actual, self.limit, self.unit, self.detail, self.node, self.terms
+        )
 
 
 class SiteLimit(Protocol):
@@ -195,7 +199,10 @@ class Limits:
     def check_path(self, path: Path, demand: DemandSpec, variant: VariantSpec) -> Interval | Objection:
         """The predicted response, or the first objection."""
         response = response_ms(path, demand, variant, self.settings)
-        return next((found for limit in self.of_path if (found := limit.check(path, response))), response)
+        found = next((found for limit in self.of_path if (found := limit.check(path, response))), None)
+        if found is not None and found.reason is Refusal.TOO_SLOW:
+            return replace(found, terms=response_terms(path, demand, variant, self.settings))
+        return found or response
 
     def hard(self) -> "Limits":
         """Without the latency objective: of a site where a frozen service runs, and stays though it became slow."""
