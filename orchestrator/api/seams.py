@@ -22,6 +22,7 @@ class Explanation:
     snapshot_json: str
     age_s: float
     view_json: str = ""  # a PlacementView (orchestrator/model/view.py), where it was asked for
+    remedies_json: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,11 @@ class ControlPlane(Protocol):
 
     def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]: ...
 
-    async def explain(self, service: ServiceRef, site: SiteName | None, view: bool) -> Explanation: ...
+    async def explain(
+        self, service: ServiceRef, site: SiteName | None, view: bool = False, remedied: bool = False
+    ) -> Explanation:
+        """`remedied`: with what would help unserved demands, which takes some plans."""
+        ...
 
     async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner, view: bool) -> Planned: ...
 

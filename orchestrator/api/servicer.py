@@ -81,8 +81,8 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         async with translated(context, "Explain"):
             key = wire.key_of(pb.ObjectRef(kind="ModelService", namespace=request.namespace, name=request.service))
             site = SiteName(wire.name_of("site", request.site)) if request.site else None
-            service = ServiceRef(key.namespace, key.name)
-            return wire.explain_reply(await self._control.explain(service, site, request.view))
+            ref = ServiceRef(key.namespace, key.name)
+            return wire.explain_reply(await self._control.explain(ref, site, request.view, request.remedies))
 
     async def Plan(self, request: pb.PlanRequest, context: "Context") -> pb.PlanReply:
         async with translated(context, "Plan"):

@@ -155,6 +155,7 @@ def explain_reply(found: Explanation) -> pb.ExplainReply:
         snapshot_json=found.snapshot_json,
         age_s=found.age_s,
         view_json=found.view_json,
+        remedies_json=found.remedies_json,
     )
 
 

@@ -127,6 +127,7 @@ def _tree() -> typer.Typer:
         explain,
         "skerry explain digits",
         "skerry explain digits --site harbour",
+        "skerry explain digits --all",
         "skerry explain digits --why-not inland",
         "skerry explain digits --png placement.svg",
         "skerry explain digits -o json",

@@ -113,10 +113,13 @@ class ControlClient:
         with self._reported():
             return self._stub.Delete(pb.DeleteRequest(ref=ref), timeout=self._timeout_s)
 
-    def explain(self, namespace: str, service: str, site: str, view: bool = False) -> pb.ExplainReply:
-        request = pb.ExplainRequest(namespace=namespace, service=service, site=site, view=view)
+    def explain(
+        self, namespace: str, service: str, site: str, view: bool = False, remedies: bool = False
+    ) -> pb.ExplainReply:
+        """`remedies`: with what would help unserved demands, for which the control plane makes some plans."""
+        request = pb.ExplainRequest(namespace=namespace, service=service, site=site, view=view, remedies=remedies)
         with self._reported():
-            return self._stub.Explain(request, timeout=self._timeout_s)
+            return self._stub.Explain(request, timeout=PLAN_TIMEOUT_S if remedies else self._timeout_s)
 
     def plan(self, documents: Sequence[Document], view: bool = False) -> pb.PlanReply:
         request = pb.PlanRequest(documents_json=[json.dumps(one) for one in documents], owner=OWNER, view=view)

@@ -27,6 +27,9 @@ def explain(
             help="Why this site does not serve, and what would help.",
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="List every refused site, also where they are many; so does -o wide.")
+    ] = False,
     png: options.Picture = None,
     namespace: options.Namespace = "default",
     output: options.OutputForm = None,
@@ -34,8 +37,8 @@ def explain(
 ) -> None:
     """Show where a service runs, and why.
 
-    The chosen sites with their measured legs and the next best one; why each other site was refused, and what would
-    help.
+    The chosen sites with their measured legs and the next best one; why each other site was refused; and for calls that
+    nobody serves the cheapest single change that would serve them, verified by a plan, with its price.
     """
     from orchestrator.cli.client import ControlClient
 
@@ -52,7 +55,9 @@ def explain(
             raise BadUsage("--png shows every site", "leave --site and --why-not out")
         picture = checked(png)
     with ControlClient(control) as client:
-        reply = client.explain(namespace, name, site or "", view=picture is not None)
+        # What would help takes some plans: not for a question about one site.
+        remedies = site is None and why_not is None
+        reply = client.explain(namespace, name, site or "", view=picture is not None, remedies=remedies)
     if picture is not None:
         from orchestrator.cli.picture.titles import service_graph
         from orchestrator.cli.picture.writing import write
@@ -71,17 +76,19 @@ def explain(
             "decision": reply.decision,
             "age_s": reply.age_s,
             "placement": json.loads(reply.decision_json),
+            "remedies": [json.loads(one) for one in reply.remedies_json],
             "snapshot": json.loads(reply.snapshot_json),
         }
         print(structured(document, output))
     else:
-        show(reply, site)
+        show(reply, site, every or output is Output.WIDE)
 
 
-def show(reply: "pb.ExplainReply", site: str | None) -> None:
+def show(reply: "pb.ExplainReply", site: str | None, every: bool = False) -> None:
     """The placement as a picture in text."""
     from orchestrator.cli.tables import placement_table
 
     out = console()
     out.print(f"Decision {reply.decision}, {age_text(reply.age_s)} old", highlight=False)
-    out.print(placement_table(json.loads(reply.decision_json), json.loads(reply.snapshot_json), site))
+    remedies = [json.loads(one) for one in reply.remedies_json]
+    out.print(placement_table(json.loads(reply.decision_json), json.loads(reply.snapshot_json), site, remedies, every))

@@ -15,6 +15,7 @@ from orchestrator.errors import Damaged
 from orchestrator.model.ids import DecisionId
 from orchestrator.model.inputs import DecisionInputs
 from orchestrator.model.plan import Plan
+from orchestrator.model.relaxation import Remedy
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
 from orchestrator.model.stored import DecisionRecord, StoredDecision
 from orchestrator.model.view import PlacementView
@@ -34,7 +35,7 @@ def planner_version() -> str:
     return f"{VERSION}+{digest.hexdigest()[:8]} {platform.machine()}"
 
 
-def to_json(value: Snapshot | Decision | ServiceDecision | DecisionInputs | Plan | PlacementView) -> str:
+def to_json(value: Snapshot | Decision | ServiceDecision | DecisionInputs | Plan | PlacementView | Remedy) -> str:
     """Sorted keys, no spaces: the same value is the same text."""
     return json.dumps(asdict(value), sort_keys=True, separators=(",", ":"), default=sorted)  # sets have no order
 

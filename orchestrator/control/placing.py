@@ -61,6 +61,8 @@ class Judgement:
     snapshot: Snapshot
     decision: Decision
     at_s: float
+    settings: PlacementSettings
+    took_s: float  # from looking to having decided
 
 
 class PlacementLoop:
@@ -102,7 +104,8 @@ class PlacementLoop:
             return
         taken, inputs, decision = await self.decide(world, observed, now_s)
         judged = tuple(s for s in decision.services if s.service not in taken.problems)
-        self.judgement = Judgement(taken.snapshot, replace(decision, services=judged), now_s)
+        took_s = self._clock.now_s() - now_s
+        self.judgement = Judgement(taken.snapshot, replace(decision, services=judged), now_s, self._settings, took_s)
         current, fresh = self._adopt(taken, inputs, decision, lease, now_s)
         if current is None:
             return

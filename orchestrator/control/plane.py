@@ -22,6 +22,7 @@ from orchestrator.api.seams import (
 from orchestrator.clock import Clock
 from orchestrator.control import history
 from orchestrator.control.codec import VERSION, to_json
+from orchestrator.control.explaining import remedies
 from orchestrator.control.inspecting import inspect_model
 from orchestrator.control.jobs import TrainingLoop, job_name
 from orchestrator.control.leader import Leader
@@ -154,8 +155,13 @@ class Plane:
             if not changes:
                 await asyncio.sleep(POLL_S)
 
-    async def explain(self, service: ServiceRef, site: SiteName | None, view: bool) -> Explanation:
-        """The service's part of the decision in force, with the last tick's measurements."""
+    async def explain(
+        self, service: ServiceRef, site: SiteName | None, view: bool = False, remedied: bool = False
+    ) -> Explanation:
+        """The service's part of the decision in force, with the last tick's measurements.
+
+        `remedied`: with the cheapest change that would serve each unserved demand, which takes some plans.
+        """
         await self.get(Key("ModelService", service.namespace, service.name))
         current, judgement = self.placing.current, self.placing.judgement
         if current is None or judgement is None:
@@ -168,6 +174,7 @@ class Plane:
             raise NotFound(f"{service} cannot be judged now: {ready_message(stored)}")
         about = _about(judgement.snapshot, service)
         seen = to_json(view_in_force(decided, about, current.id)) if view else ""
+        found = await remedies(judgement, service, self.clock) if remedied else ()
         if site is not None:
             decided = replace(
                 decided,
@@ -176,7 +183,8 @@ class Plane:
                 refused=tuple(r for r in decided.refused if r.site == site),
             )
         age_s = self.clock.now_s() - judgement.at_s
-        return Explanation(current.id, to_json(decided), to_json(about), age_s, seen)
+        told = tuple(to_json(one) for one in found)
+        return Explanation(current.id, to_json(decided), to_json(about), age_s, seen, told)
 
     async def status(self) -> Status:
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)

@@ -28,10 +28,22 @@ class Relaxation:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """The limit that a demand feels most: what one unit more of it would save, and how much of it the demand needs."""
+
+    constraint: tuple[str, ...]  # as a ShadowPrice names it
+    usd_per_hour: float  # of one unit more
+    unit: str
+    need: float  # of all of the zone's calls, in `unit`
+    felt_usd_per_hour: float  # price x need
+
+
+@dataclass(frozen=True, slots=True)
 class Remedy:
-    """The answer for one zone of a service. `relaxation` None: none of the single changes tried serves more of it."""
+    """What would help one zone of a service. `relaxation` None: no single change that was tried serves more of it."""
 
     zone: ZoneName
     share: float  # not served now
     relaxation: Relaxation | None
-    trials: int  # plans made, at most
+    trials: int  # plans that could be made for it; 0: none was looked for
+    binding: Binding | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from orchestrator.model.plan import Plan
+from orchestrator.model.relaxation import Remedy
 from orchestrator.model.snapshot import ServiceDecision
 from orchestrator.model.view import PlacementView
 from orchestrator.objects.forms import FORMS
@@ -17,6 +18,7 @@ def schemas() -> Mapping[str, str]:
     """File name -> its text."""
     documents = {kind: form.model_json_schema(mode="validation") for kind, form in FORMS.items()}
     documents["ServiceDecision"] = TypeAdapter(ServiceDecision).json_schema(mode="serialization")
+    documents["Remedy"] = TypeAdapter(Remedy).json_schema(mode="serialization")
     documents["Plan"] = TypeAdapter(Plan).json_schema(mode="serialization")
     documents["PlacementView"] = TypeAdapter(PlacementView).json_schema(mode="serialization")
     header = {"$schema": "https://json-schema.org/draft/2020-12/schema"}

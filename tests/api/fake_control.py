@@ -41,12 +41,16 @@ from orchestrator.model.plan import (
     Step,
     Transfer,
 )
+from orchestrator.model.relaxation import Binding, Relaxation, Remedy
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import (
     ChosenSite,
+    Costs,
     Interval,
     Refusal,
+    RefusalCount,
     RefusedSite,
+    ResponseTerms,
     ServiceDecision,
     Share,
     Snapshot,
@@ -77,19 +81,57 @@ SNAPSHOT = Snapshot(
 def decision_for(service: ServiceRef) -> ServiceDecision:
     """One site chosen, one refused, a part of the calls not served."""
     refused = RefusedSite(
-        SiteName("local"), ZoneName("plant"), Refusal.TOO_SLOW, 61.0, 40.0, "ms", "raise latency.p99_ms to 61"
+        SiteName("local"),
+        ZoneName("plant"),
+        Refusal.TOO_SLOW,
+        61.0,
+        40.0,
+        "ms",
+        "raise latency.p99_ms to 61",
+        terms=ResponseTerms(42.0, 14.5, 4.5),
     )
     chosen = ChosenSite(
-        SiteName("harbour"), 2, Variant.LITERT_INT8, 18.5, 10.0, True, SiteName("local"), 42.5, "preferred, 18.5 ms"
+        SiteName("harbour"),
+        2,
+        Variant.LITERT_INT8,
+        18.5,
+        10.0,
+        True,
+        SiteName("local"),
+        42.5,
+        "preferred, 18.5 ms",
+        Costs(replicas=0.05, egress=0.002, latency=1.85),
+        0.31,
     )
     share = Share(
         ZoneName("plant"), SiteName("harbour"), 0.75, Interval(15.0, 18.5, 25.0), ("front -> site 18.5 ms, 0.4 s old",)
     )
-    unserved = Unserved(ZoneName("plant"), 0.25, refused)
+    unserved = Unserved(ZoneName("plant"), 0.25, refused, (RefusalCount(Refusal.TOO_SLOW, 1, (refused,), 21.0),))
     version = VersionRef(service.namespace, "digits-v1")
     return ServiceDecision(service, version, "line", (chosen,), (share,), (refused,), (unserved,), 0.05)
 
 
+REMEDY = Remedy(
+    zone=ZoneName("plant"),
+    share=0.25,
+    relaxation=Relaxation(
+        field="latency.p99_ms",
+        object="PlacementPolicy default/line",
+        before=40.0,
+        after=61.0,
+        unit="ms",
+        serves=0.25,
+        left=0.0,
+        sites=(SiteName("local"),),
+        usd_per_hour=0.41,
+        billed_usd_per_hour=0.1,
+        unserved_usd_per_hour=-900.0,
+        legal=False,
+        sentence="latency.p99_ms 40 -> 61 ms would serve it at local for 0.41 USD/h more",
+    ),
+    trials=80,
+    binding=Binding(("memory", "harbour", "harbour-a"), 0.02, "MiB", 64.0, 1.28),
+)
 DIGITS = ServiceRef("default", "digits")
 HERE, THERE = (
     Running(SiteName(site), VersionRef("default", version), Variant.LITERT_INT8)
@@ -147,6 +189,8 @@ class FakeControl:
     pushed: list[tuple[PushedModel, bytes]] = field(default_factory=list)
     log_lines: tuple[str, ...] = ("epoch 1", "epoch 2")
     job_phase: str = "succeeded"
+    remedies: tuple[Remedy, ...] = (REMEDY,)
+    refused: tuple[RefusedSite, ...] | None = None  # in place of those that `decision_for` tells
     nodes: tuple[NodeView, ...] = NODES
     stream_ended: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -240,14 +284,19 @@ class FakeControl:
         async with self.changed:
             await self.changed.wait_for(lambda: len(self.log) > after_sequence or self.compacted > after_sequence)
 
-    async def explain(self, service: ServiceRef, site: SiteName | None, view: bool) -> Explanation:
+    async def explain(
+        self, service: ServiceRef, site: SiteName | None, view: bool = False, remedied: bool = False
+    ) -> Explanation:
         self.before("explain")
         await self.get(Key("ModelService", service.namespace, service.name))
         decision = decision_for(service)
         if site is not None:
             decision = replace(decision, chosen=tuple(one for one in decision.chosen if one.site == site))
+        if self.refused is not None:
+            decision = replace(decision, refused=self.refused)
+        found = tuple(to_json(one) for one in self.remedies) if remedied else ()
         seen = to_json(view_in_force(decision_for(service), SNAPSHOT, "d-1")) if view else ""
-        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0, seen)
+        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0, seen, found)
 
     async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner, view: bool) -> Planned:
         self.before("plan")

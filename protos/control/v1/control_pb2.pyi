@@ -98,30 +98,34 @@ class Change(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., type: _Optional[str] = ..., object: _Optional[_Union[Object, _Mapping]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("namespace", "service", "site", "view")
+    __slots__ = ("namespace", "service", "site", "view", "remedies")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    REMEDIES_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     service: str
     site: str
     view: bool
-    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., site: _Optional[str] = ..., view: _Optional[bool] = ...) -> None: ...
+    remedies: bool
+    def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., site: _Optional[str] = ..., view: _Optional[bool] = ..., remedies: _Optional[bool] = ...) -> None: ...
 
 class ExplainReply(_message.Message):
-    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s", "view_json")
+    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s", "view_json", "remedies_json")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     DECISION_JSON_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_JSON_FIELD_NUMBER: _ClassVar[int]
     AGE_S_FIELD_NUMBER: _ClassVar[int]
     VIEW_JSON_FIELD_NUMBER: _ClassVar[int]
+    REMEDIES_JSON_FIELD_NUMBER: _ClassVar[int]
     decision: str
     decision_json: str
     snapshot_json: str
     age_s: float
     view_json: str
-    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ..., view_json: _Optional[str] = ...) -> None: ...
+    remedies_json: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ..., view_json: _Optional[str] = ..., remedies_json: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
