@@ -90,6 +90,7 @@ def test_rules_name_the_first_failed_requirement_and_sum_the_preferences() -> No
         preferred=((10.0, "site.kind == 'edge'"), (5.0, "site.labels.gpu == 'true'"), (1.0, "site.name == 'eu-west'")),
     )
     edge, cloud = site_rules(expressions, [CLOUD, EDGE])
+    assert (edge.also_failed, cloud.also_failed) == ((), ("site.name == 'x'",))
     assert (edge.site, edge.failed_requirement, edge.preference) == ("edge-a", "site.name == 'x'", 15.0)
     assert (cloud.site, cloud.failed_requirement, cloud.preference) == ("eu-west", "site.kind == 'edge'", 1.0)
 

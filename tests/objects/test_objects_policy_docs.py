@@ -1,4 +1,4 @@
-"""docs/policies.md says what there is: its documents are accepted, its tables are complete."""
+"""docs/policies.md and docs/explain.md say what there is: their documents are accepted, their tables complete."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import InvalidRequest
+from orchestrator.model.snapshot import Refusal
 from orchestrator.model.stored import Json
 from orchestrator.objects import parse_documents, validate
 from orchestrator.objects.expressions import FACTS
@@ -16,6 +17,7 @@ from tests.objects.documents_by_kind import leaves
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "policies.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+EXPLAINED = (DOCS / "explain.md").read_text()
 
 
 def rows(head: str) -> list[list[str]]:
@@ -48,6 +50,17 @@ def test_the_facts_are_those_that_expressions_see() -> None:
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("kind: ")[1].split("\n")[0])
 def test_what_it_shows_is_accepted(block: str) -> None:
     assert [validate(one) for one in parse_documents(block, "policies.md")]
+
+
+def test_the_walk_of_explain_is_accepted() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", EXPLAINED, re.DOTALL)
+    assert [validate(one) for one in parse_documents(block, "explain.md")]
+
+
+def test_explain_names_every_refusal_that_a_change_may_lift() -> None:
+    told = {reason for reason in Refusal if f"`{reason}`" in EXPLAINED}
+    lifted_by_none = {"unreachable", "no-path", "anti-affinity", "no-variant", "frozen", "outranked"}
+    assert told == set(Refusal) - lifted_by_none
 
 
 def test_what_it_calls_a_contradiction_is_refused_as_it_says() -> None:

@@ -1,11 +1,11 @@
 """Calls that nobody serves, what stands against each site, and what an option to change is."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from orchestrator.model.ids import SiteName
+from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
 from orchestrator.model.snapshot import Decision, PlacementSettings, Refusal, RefusedSite, Snapshot, Unserved
 from orchestrator.model.specs import DemandSpec, PolicySpec, ServiceSpec, SiteSpec, VariantSpec
@@ -58,6 +58,9 @@ class Lost:
     rps: float  # of all the service's zones that nobody serves
     all_mbps: float  # of all calls of any service that nobody serves: who comes first takes what is added first
     met: tuple[RefusedSite, ...]
+    sites: Mapping[SiteName, SiteSpec]
+    ways: Mapping[SiteName, Sequence[Path]]  # of the zone, quickest first
+    estimates: dict[SiteName, float] = field(default_factory=dict)
 
     @property
     def policy(self) -> PolicySpec:
@@ -67,12 +70,11 @@ class Lost:
         return [one for one in self.met if one.reason in reasons]
 
     def site(self, name: SiteName) -> SiteSpec:
-        return next(site for site in self.snapshot.sites if site.name == name)
+        return self.sites[name]
 
-    def paths(self, site: SiteName) -> list[Path]:
+    def paths(self, site: SiteName) -> Sequence[Path]:
         """Quickest first."""
-        found = [path for path in self.snapshot.paths if (path.zone, path.site) == (self.demand.zone, site)]
-        return sorted(found, key=lambda path: (path.rtt_p99_ms, path.age_s, path.kind, repr(path.legs)))
+        return self.ways.get(site, ())
 
     def variants(self, site: SiteSpec) -> Sequence[VariantSpec]:
         """What the site may run, best first; all, where the policy accepts none."""
@@ -87,6 +89,11 @@ class Lost:
 
     def estimate_usd_per_hour(self, name: SiteName) -> float:
         """Of serving the lost calls there: an order to try in, no more."""
+        if name not in self.estimates:
+            self.estimates[name] = self._estimate_usd_per_hour(name)
+        return self.estimates[name]
+
+    def _estimate_usd_per_hour(self, name: SiteName) -> float:
         site, paths = self.site(name), self.paths(name)
         variants = self.variants(site)
         if not variants or not paths:
@@ -94,8 +101,7 @@ class Lost:
         rate_rps = self.demand.rate_rps * self.share
         count = max(math.ceil(rate_rps / replica_rps(variants[0], self.settings.target_utilisation)), 1)
         response = response_ms(paths[0], self.demand, variants[0], self.settings)
-        sites = {one.name: one for one in self.snapshot.sites}
-        calls = calls_usd_per_hour(paths[0], response, self.demand, self.policy, sites).total
+        calls = calls_usd_per_hour(paths[0], response, self.demand, self.policy, self.sites).total
         return count * replica_price(site, variants[0]) + calls * self.share
 
     def cheapest(self, those: Iterable[RefusedSite]) -> list[RefusedSite]:
@@ -152,4 +158,16 @@ def lost_of(
         rps=math.fsum(share * demand.rate_rps for ref, demand, share in lost if ref == service.ref),
         all_mbps=math.fsum(share * demand.rate_rps * call_mbit(demand) for _, demand, share in lost),
         met=tuple(met[key] for key in sorted(met)),
+        sites={site.name: site for site in snapshot.sites},
+        ways=_ways(snapshot, left.zone),
     )
+
+
+def _ways(snapshot: Snapshot, zone: ZoneName) -> dict[SiteName, list[Path]]:
+    ways: dict[SiteName, list[Path]] = {}
+    for path in snapshot.paths:
+        if path.zone == zone:
+            ways.setdefault(path.site, []).append(path)
+    for found in ways.values():
+        found.sort(key=lambda path: (path.rtt_p99_ms, path.age_s, path.kind, repr(path.legs)))
+    return ways

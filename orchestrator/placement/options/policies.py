@@ -278,13 +278,13 @@ def _without(expression: str, service: ServiceSpec) -> ServiceSpec:
 
 def _jurisdictions(lost: Lost) -> Iterator[Option]:
     """Of the site, or of the region that its calls pass."""
-    policy, regions = lost.policy, {site.name: site for site in lost.snapshot.sites}
+    policy, regions = lost.policy, lost.sites
     if policy.jurisdictions is None:
         return
     outside: dict[str, list[RefusedSite]] = {}
     for one in lost.of(Refusal.RESIDENCY):
         passed = [lost.site(one.site)] if one.zone is None else []
-        passed += [regions[path.transit] for path in lost.paths(one.site) if path.transit in regions]
+        passed += [regions[path.transit] for path in lost.paths(one.site) if path.transit and path.transit in regions]
         for jurisdiction in {site.jurisdiction for site in passed} - policy.jurisdictions:
             outside.setdefault(jurisdiction, []).append(one)
     priced = sorted((lost.estimate_of(those), jurisdiction) for jurisdiction, those in outside.items())
