@@ -149,7 +149,7 @@ class Ledger:
         taken = self.taken.get(service.ref.namespace, Resources())
         for ref, outline in self.reserved.items():
             if ref.namespace == service.ref.namespace and ref != service.ref:
-                taken += sum((need for added in outline.added.values() for _, need in added), Resources())
+                taken += outline.need
         for claims in self.claims.values():
             for claim in claims:
                 hold = claim.hold
@@ -160,9 +160,9 @@ class Ledger:
         return [(quota, quota.limit - taken) for quota in quotas]
 
     def _goes_first(self, other: ServiceRef, service: ServiceSpec) -> bool:
-        """Whether a service that is not planned yet keeps what it runs."""
+        """Whether a service that is not planned yet, and has no outline either, keeps what it runs."""
         spec = self.services.get(other)
-        return spec is None or (other not in self.planned and _keeps_from(spec, service))
+        return spec is None or (other not in self.planned and other not in self.reserved and _keeps_from(spec, service))
 
     def occupied(self, service: ServiceSpec) -> dict[SiteName, AntiAffinity]:
         """Sites that hold what the service is kept apart from.

@@ -12,7 +12,7 @@ Rules that cannot be kept are no part of the sum: see `Score`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.snapshot import Shortfall
@@ -73,9 +73,12 @@ class Tariff:
         rates = {demand.zone: counted_rps(demand) for demand in self.service.demands}
         for (zone, site), share in sorted(filled.shares.items()):
             total += share * rates[zone] * self.call_usd(filled.candidates[site], zone)
-        for zone, share in sorted(filled.left.items()):
-            total += share * rates[zone] * self.unserved_usd(zone)
-        return total + (self.live - kept) * self.stop_usd
+        return total + (self.live - kept) * self.stop_usd + self.lost_usd_per_hour(filled)
+
+    def lost_usd_per_hour(self, filled: Filling) -> float:
+        """Of calls that nobody takes."""
+        rates = {demand.zone: counted_rps(demand) for demand in self.service.demands}
+        return sum(share * rates[zone] * self.unserved_usd(zone) for zone, share in sorted(filled.left.items()))
 
 
 def tariff_of(service: ServiceSpec, seen: Field, ledger: Ledger) -> Tariff:
@@ -96,20 +99,29 @@ def tariff_of(service: ServiceSpec, seen: Field, ledger: Ledger) -> Tariff:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A plan of one class: its sum, and by how much it misses rules that it could not keep, by service and rule."""
+    """A plan: its sum, what of it are lost calls, and by how much it misses rules that it could not keep."""
 
-    usd_per_hour: float
-    missed: Mapping[tuple[str, str], float]
+    usd_per_hour: float = 0.0
+    lost_usd_per_hour: float = 0.0
+    missed: Mapping[tuple[str, str], float] = field(default_factory=dict)  # by service and rule
 
     def __add__(self, other: "Score") -> "Score":
         """Of other services."""
-        return Score(self.usd_per_hour + other.usd_per_hour, {**self.missed, **other.missed})
+        return Score(
+            self.usd_per_hour + other.usd_per_hour,
+            self.lost_usd_per_hour + other.lost_usd_per_hour,
+            {**self.missed, **other.missed},
+        )
 
     def better_than(self, other: "Score") -> bool:
-        """No rule is missed by more, and the sum is clearly less; or it is no more, and a rule is missed by less."""
+        """No rule is missed by more, and the sum is clearly less; or it is no more, and a rule is missed by less.
+
+        Calls come before rules, as they do for greed: who loses fewer, for less, may miss more.
+        """
+        clearly = CLEARLY * abs(other.usd_per_hour) + 1e-9
+        less, fewer = other.usd_per_hour - self.usd_per_hour, other.lost_usd_per_hour - self.lost_usd_per_hour
         if self.misses_more_than(other):
-            return False
-        less, clearly = other.usd_per_hour - self.usd_per_hour, CLEARLY * abs(other.usd_per_hour) + 1e-9
+            return less > clearly and fewer > clearly
         return less > clearly or (less >= -clearly and other.misses_more_than(self))
 
     def misses_more_than(self, other: "Score") -> bool:

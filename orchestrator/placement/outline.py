@@ -13,4 +13,5 @@ class Outline:
 
     replicas: Mapping[SiteName, int]
     shares: Mapping[tuple[ZoneName, SiteName], float]
+    need: Resources  # of all the replicas
     added: Mapping[SiteName, Sequence[tuple[NodeName | None, Resources]]]  # those of the replicas that do not run yet

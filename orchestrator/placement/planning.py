@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def score(self) -> Score:
-        return sum((one.score for one in self.services), Score(0.0, {}))
+        return sum((one.score for one in self.services), Score())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,8 @@ class Planner:
             now = refit(at_first, service, self.sites, self.paths, ledger, self.settings)
             filled, survival = _fill(service, now, ledger, outline)
             shortfalls = shortfalls_of(now, filled, survival)
-            score = Score(tariff.usd_per_hour(filled), missed_of(service, shortfalls))
+            missed = missed_of(service, shortfalls)
+            score = Score(tariff.usd_per_hour(filled), tariff.lost_usd_per_hour(filled), missed)
             planned.append(Planned(service, now, filled, shortfalls, score))
             _take(service, now, filled, ledger)
         return Plan(tuple(planned), ledger)
@@ -104,7 +105,7 @@ def _better(one: Plan, other: Plan) -> Plan:
 
 
 def _is_lost(greedy: Score, together: Score) -> bool:
-    return together.misses_more_than(greedy) or greedy.better_than(together)
+    return not together.better_than(greedy) and (together.misses_more_than(greedy) or greedy.better_than(together))
 
 
 def _pairwise(one: Plan, other: Plan) -> Iterator[tuple[Planned, Planned]]:

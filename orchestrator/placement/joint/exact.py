@@ -206,8 +206,6 @@ class _Model:
     def _purses(self) -> None:
         for purse in self.problem.purses:
             pairs = [i for i, pair in enumerate(self.problem.pairs) if pair.member in purse.members]
-            if any(self.problem.members[member].service.freeze for member in purse.members):
-                continue  # what a freeze keeps may be above it
             needs = [(i, self.problem.pairs[i].candidate.variant.need) for i in pairs]
             memory = [t for i, need in needs for t in self._replicas([i], need.memory_bytes / MIB)]
             compute = [t for i, need in needs for t in self._replicas([i], need.compute_millis / 1000)]

@@ -5,7 +5,7 @@ replicas, domains, N+1) is left out. So the programme bounds what the rules allo
 when it carries the plan out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import ShadowPrice
 from orchestrator.placement.joint.problem import Problem, Stand, outline_of
-from orchestrator.placement.joint.totals import Total, totals
+from orchestrator.placement.joint.totals import Constraint, Total, totals
 from orchestrator.placement.outline import Outline
 from orchestrator.placement.search.programme import Floats, Ints, Plan, Prices, Programme, programme
 
@@ -130,9 +130,11 @@ def outlines(lowered: Lowered, plan: Plan) -> list[Outline]:
     return [outline_of(problem, member, counts[member], shares[member]) for member in range(len(problem.members))]
 
 
-def shadow_prices(lowered: Lowered, prices: Prices) -> tuple[ShadowPrice, ...]:
-    """By name, those above 0."""
-    problem, found = lowered.problem, []
+def shadow_prices(
+    lowered: Lowered, prices: Prices, limit_usd: Mapping[Constraint, float] | None = None
+) -> tuple[ShadowPrice, ...]:
+    """By name, those above 0. `limit_usd`: what limits on replicas cost beyond what calls pay for them."""
+    problem, found, limit_usd = lowered.problem, [], limit_usd or {}
     for demand, usd in zip(problem.demands, prices.demand_usd.tolist(), strict=True):
         service = problem.members[demand.member].service.ref
         found.append(ShadowPrice(("demand", str(service), demand.zone), usd / demand.times, "calls/s"))
@@ -143,7 +145,7 @@ def shadow_prices(lowered: Lowered, prices: Prices) -> tuple[ShadowPrice, ...]:
         found.append(ShadowPrice(("memory", *where), memory * MIB, "MiB"))
         found.append(ShadowPrice(("compute", *where), compute * MILLIS, "cores"))
     for limit, usd in zip(lowered.links, prices.link_usd.tolist(), strict=True):
-        found.append(ShadowPrice(limit.constraint, usd, limit.unit))
+        found.append(ShadowPrice(limit.constraint, usd + limit_usd.get(limit.constraint, 0.0), limit.unit))
     return tuple(sorted((price for price in found if price.usd_per_hour > 0), key=lambda price: price.constraint))
 
 

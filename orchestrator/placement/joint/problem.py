@@ -140,15 +140,27 @@ def _demand(index: int, member: Member, demand: DemandSpec) -> Demand:
 
 
 def _purses(members: Sequence[Member], ledger: Ledger) -> Iterator[Purse]:
-    """A quota counts what others of the class run against each of them; together they may move it."""
+    """A quota counts what others of the class run against each of them; together they may move it.
+
+    What a service in a freeze runs stays, also above its quota.
+    """
     of_space: dict[str, list[int]] = {}
     for index, member in enumerate(members):
         of_space.setdefault(member.service.ref.namespace, []).append(index)
     for _, indices in sorted(of_space.items()):
         first, *others = (members[index].service for index in indices)
-        theirs = sum((claim.need for other in others for claim in ledger.live(other.ref)), Resources())
+        theirs = _live(others, ledger)
+        frozen = _live([members[index].service for index in indices if members[index].service.freeze], ledger)
         for quota, left in ledger.quota_left(first):
-            yield Purse(f"{quota.namespace}/{quota.name}", frozenset(indices), left + theirs)
+            together = left + theirs
+            memory_bytes = max(together.memory_bytes, frozen.memory_bytes)
+            compute_millis = max(together.compute_millis, frozen.compute_millis)
+            name = f"{quota.namespace}/{quota.name}"
+            yield Purse(name, frozenset(indices), Resources(memory_bytes, compute_millis))
+
+
+def _live(services: Sequence[ServiceSpec], ledger: Ledger) -> Resources:
+    return sum((claim.need for service in services for claim in ledger.live(service.ref)), Resources())
 
 
 def _apart(members: Sequence[Member], ledger: Ledger) -> Iterator[tuple[int, int, Within]]:
@@ -183,9 +195,11 @@ def outline_of(
     """From the number of replicas of each of the member's pairs."""
     replicas: dict[SiteName, int] = {}
     added: dict[SiteName, list[tuple[NodeName | None, Resources]]] = {}
+    total = Resources()
     for index, count in counts.items():
         pair = problem.pairs[index]
         site, new = pair.stand.site, max(count - pair.running, 0)
         replicas[site] = replicas.get(site, 0) + count
+        total += pair.candidate.variant.need * count
         added.setdefault(site, []).extend([(pair.stand.node, pair.candidate.variant.need)] * new)
-    return Outline({site: count for site, count in replicas.items() if count}, shares, added)
+    return Outline({site: count for site, count in replicas.items() if count}, shares, total, added)

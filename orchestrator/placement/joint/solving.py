@@ -9,17 +9,14 @@ from orchestrator.placement.joint.exact import solve_exactly
 from orchestrator.placement.joint.lowering import array_prices, lower, outlines, shadow_prices
 from orchestrator.placement.joint.problem import Problem
 from orchestrator.placement.joint.restricting import alone, breaks_rules, contested_usd
+from orchestrator.placement.joint.totals import Constraint, limits_of_member
 from orchestrator.placement.outline import Outline
 
 BRANCH_AND_BOUND, LAGRANGIAN = "branch and bound", "Lagrangian"
 # Of zones to sites: so many for each pair that may be solved exactly.
 WAYS_PER_PAIR = 10
-# Of the search: enough for prices within a percent, and for a plan within two of what ten times the moves find.
-ITERATIONS, MOVES_PER_DEMAND, LEAST_MOVES = 300, 200, 4_000
 # Sums of floats are not exact.
 ROUNDED = 1e-6
-# Two make the same plan as one, sooner.
-THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +48,22 @@ def _solved_exactly(problem: Problem) -> Solved:
 
 def _searched(problem: Problem, seed: int) -> Solved:
     # Compiled code and its compiler are loaded only where a fleet needs them: they take a second, and 100 MiB.
-    from orchestrator.placement.search.bounds import lagrangian_bound
-    from orchestrator.placement.search.solve import Effort, solve
+    from orchestrator.placement.joint.searching import search
 
     lowered = lower(problem)
-    moves = max(MOVES_PER_DEMAND * lowered.programme.demands, LEAST_MOVES)
-    found = solve(lowered.programme, Effort(ITERATIONS, moves), seed, THREADS)
-    bound = lagrangian_bound(lowered.programme, found.relaxed.prices, THREADS)
-    prices = shadow_prices(lowered, bound.prices)
-    wished = _with_rules(problem, outlines(lowered, found.plan))
-    return Solved(wished, bound.usd_per_hour + problem.stopped_elsewhere_usd, LAGRANGIAN, prices)
+    found = search(lowered, seed)
+    wished = _with_rules(problem, outlines(lowered, found.plan), found.tight)
+    bound_usd_per_hour = found.bound_usd_per_hour + problem.stopped_elsewhere_usd
+    return Solved(wished, bound_usd_per_hour, LAGRANGIAN, shadow_prices(lowered, found.prices, found.limit_usd))
 
 
-def _with_rules(problem: Problem, found: list[Outline]) -> list[Outline]:
-    """Services whose rules the arrays could not say are solved once more, one after the other.
+def _with_rules(problem: Problem, found: list[Outline], tight: frozenset[Constraint]) -> list[Outline]:
+    """Services whose rules the arrays could not say, or whose limits are `tight`, are solved once more, one by one.
 
     Of two that are kept apart and meet, the one with less to lose goes first, and gives way.
     """
     for member in sorted(range(len(problem.members)), key=lambda member: contested_usd(problem, member, found)):
-        if breaks_rules(problem, member, found):
+        if breaks_rules(problem, member, found) or limits_of_member(problem, member) & tight:
             exact = solve_exactly(alone(problem, member, found))
             if exact.outlines:
                 found[member] = exact.outlines[0]

@@ -50,8 +50,6 @@ def totals(problem: Problem) -> Iterator[Total]:
         if problem.members[member].service.freeze is None:
             yield from _of_service(problem, member, ways)
     for purse in problem.purses:
-        if any(problem.members[member].service.freeze is not None for member in purse.members):
-            continue
         ways = [index for member in sorted(purse.members) for index in ways_of.get(member, ())]
         needs = [(i, problem.ways[i].candidate.variant.need, problem.ways[i].candidate.replica_rps) for i in ways]
         memory = [(i, need.memory_bytes / MIB / rps) for i, need, rps in needs]
@@ -77,3 +75,31 @@ def _of_service(problem: Problem, member: int, ways: Sequence[int]) -> Iterator[
             of_domain.setdefault(candidate.site.failure_domain, []).append((index, parts[way.zone] / way.rate_rps))
         for domain, uses in sorted(of_domain.items()):
             yield Total(domain_share(name, domain), policy.max_share_per_domain, "of the calls", uses)
+
+
+def held(problem: Problem) -> Iterator[Total]:
+    """The same limits as they are on whole replicas. `uses`: of each pair, what one replica takes."""
+    for index, member in enumerate(problem.members):
+        if member.service.freeze is None:
+            pairs = [(i, pair.candidate) for i, pair in enumerate(problem.pairs) if pair.member == index]
+            policy, name = member.service.policy, str(member.service.ref)
+            yield Total(replicas_max(name), policy.replicas_max, "replicas", [(i, 1.0) for i, _ in pairs])
+            if policy.max_usd_per_hour is not None:
+                usd = [(i, candidate.replica_usd_per_hour) for i, candidate in pairs]
+                yield Total(cost_max(name), policy.max_usd_per_hour, "USD/h", usd)
+    for purse in problem.purses:
+        needs = [
+            (i, pair.candidate.variant.need) for i, pair in enumerate(problem.pairs) if pair.member in purse.members
+        ]
+        memory = [(i, need.memory_bytes / MIB) for i, need in needs]
+        compute = [(i, need.compute_millis / 1000) for i, need in needs]
+        yield Total(quota("memory", purse.name), purse.left.memory_bytes / MIB, "MiB", memory)
+        yield Total(quota("compute", purse.name), purse.left.compute_millis / 1000, "cores", compute)
+
+
+def limits_of_member(problem: Problem, member: int) -> frozenset[Constraint]:
+    """On whole replicas."""
+    name = str(problem.members[member].service.ref)
+    purses = [purse.name for purse in problem.purses if member in purse.members]
+    quotas = {quota(kind, purse) for purse in purses for kind in ("memory", "compute")}
+    return frozenset({replicas_max(name), cost_max(name)} | quotas)

@@ -13,7 +13,7 @@ from orchestrator.placement.search import kernels
 from orchestrator.placement.search.kernels import Lane, State, Tuning
 from orchestrator.placement.search.lanes import LANES, Lanes, cut, whole, zone_order
 from orchestrator.placement.search.programme import GRID, Floats, Ints, Plan, Programme
-from orchestrator.placement.search.relaxation import Relaxed, relax
+from orchestrator.placement.search.relaxation import Point, Relaxed, relax
 
 TUNING = Tuning(most_sites=3, noise=0.3, pool_share=0.25, local_price_share=0.5)
 ROUNDS = 20
@@ -58,12 +58,12 @@ class Solution:
     relaxed: Relaxed
 
 
-def solve(programme: Programme, effort: Effort, seed: int, threads: int = 1) -> Solution:
-    """A plan that keeps every constraint, and the prices that it was found by.
+def solve(programme: Programme, effort: Effort, seed: int, threads: int = 1, start: Point | None = None) -> Solution:
+    """A plan that keeps every constraint, and the prices that it was found by; `start`: of a like programme.
 
     Where two threads cannot share a programme, each searches it for itself and the better plan counts.
     """
-    relaxed = relax(programme, effort.iterations, threads)
+    relaxed = relax(programme, effort.iterations, threads, start)
 
     def search(number: int) -> Plan:
         one = Search(programme, relaxed, LANES * seed + number, threads)
