@@ -91,6 +91,7 @@ def legs(draw: st.DrawFn, source: str, target: str) -> Leg:
 def _intervals(p50_ms: float) -> st.SearchStrategy[dict[str, float | None]]:
     """Of an older prober none."""
     said = {
+        "rtt_p05_ms": p50_ms * 0.8,
         "rtt_p95_ms": p50_ms * 1.1,
         "rtt_p99_low_ms": p50_ms * 1.05,
         "rtt_p99_high_ms": p50_ms * 2,

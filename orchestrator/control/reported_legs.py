@@ -41,6 +41,8 @@ def objection(leg: link_pb2.LegEstimate, source: str) -> str | None:
     # Each comparison is false for NaN.
     if not 0 < leg.rtt_p50_ms <= leg.rtt_p99_ms <= MOST_MS:
         return f"rtt_p50_ms {leg.rtt_p50_ms}, rtt_p99_ms {leg.rtt_p99_ms} do not rise from above 0 to {MOST_MS:g}"
+    if leg.rtt_p05_ms and not 0 < leg.rtt_p05_ms <= leg.rtt_p50_ms:
+        return f"rtt_p05_ms {leg.rtt_p05_ms} is not above 0 and at most rtt_p50_ms"
     if leg.rtt_p95_ms and not leg.rtt_p50_ms <= leg.rtt_p95_ms <= leg.rtt_p99_ms:
         return f"rtt_p95_ms {leg.rtt_p95_ms} is not between rtt_p50_ms and rtt_p99_ms"
     if leg.rtt_p99_low_ms and not 0 < leg.rtt_p99_low_ms <= leg.rtt_p99_ms:
@@ -79,6 +81,7 @@ def _merged(reports: Sequence[Reported], sketch: RttSketch) -> Leg:
     return replace(
         legs[0],
         rtt_p50_ms=trips.p50_ms,
+        rtt_p05_ms=trips.p05_ms,
         rtt_p95_ms=trips.p95_ms,
         rtt_p99_ms=trips.p99_ms,
         rtt_p99_low_ms=trips.p99_low_ms,
@@ -110,6 +113,7 @@ def _leg(reported: Reported) -> Leg:
         samples=leg.samples,
         age_s=reported.age_s,
         method=leg.method,
+        rtt_p05_ms=leg.rtt_p05_ms or None,
         rtt_p95_ms=leg.rtt_p95_ms or None,
         rtt_p99_low_ms=leg.rtt_p99_low_ms or None,
         rtt_p99_high_ms=leg.rtt_p99_high_ms or leg.rtt_p99_ms * (1 + math.pow(SHARE, leg.samples)),

@@ -12,7 +12,7 @@ class Leg:
 
     `age_s` is the age of the newest sample; `up` is source to target. Throughput: the median transfer, and what nine of
     ten reach; None: not measured. The link's p99 lies between `rtt_p99_low_ms` and `rtt_p99_high_ms` in 90 windows of
-    100; these and `rtt_p95_ms` are None where an older prober does not say.
+    100; these, `rtt_p95_ms` and `rtt_p05_ms` (hardly any queue) are None where an older prober does not say.
     """
 
     source: str
@@ -29,6 +29,7 @@ class Leg:
     rtt_p99_high_ms: float | None = None
     up_p10_bps: float | None = None
     down_p10_bps: float | None = None
+    rtt_p05_ms: float | None = None
 
 
 class PathKind(StrEnum):

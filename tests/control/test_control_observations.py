@@ -63,13 +63,14 @@ def test_an_agent_that_knows_nothing_of_sketches_is_believed_as_far_as_it_goes()
     (leg,) = seeing(node(old_leg())).legs(NOW_S)
     assert (leg.rtt_p50_ms, leg.rtt_p99_ms, leg.up_bps, leg.down_bps, leg.samples) == (10.0, 12.0, 1e7, 2e7, 60)
     assert (leg.rtt_p95_ms, leg.rtt_p99_low_ms, leg.up_p10_bps, leg.down_p10_bps) == (None, None, None, None)
+    assert leg.rtt_p05_ms is None
     assert leg.rtt_p99_high_ms == pytest.approx(12 * 1.547, rel=0.001)  # 60 samples: 55% lie beyond the worst
     assert leg.age_s == 0.5
 
 
 def test_what_a_window_says_arrives() -> None:
     (leg,) = seeing(node(new_leg(*[10.0] * 30, 20.0))).legs(NOW_S)
-    assert leg.rtt_p95_ms == pytest.approx(10.0, rel=ACCURACY)
+    assert leg.rtt_p05_ms == leg.rtt_p95_ms == pytest.approx(10.0, rel=ACCURACY)
     assert leg.rtt_p99_ms == 20.0
     assert leg.rtt_p99_high_ms is not None
     assert leg.rtt_p99_high_ms > 20.0
@@ -85,6 +86,8 @@ def test_what_a_window_says_arrives() -> None:
         ({"rtt_p99_ms": math.inf}, "rtt_p99_ms"),
         ({"rtt_p99_ms": 9.0}, "rtt_p99_ms"),
         ({"rtt_p99_ms": MOST_MS + 1}, "rtt_p99_ms"),
+        ({"rtt_p05_ms": 10.5}, "rtt_p05_ms"),
+        ({"rtt_p05_ms": math.nan}, "rtt_p05_ms"),
         ({"rtt_p95_ms": 13.0}, "rtt_p95_ms"),
         ({"rtt_p95_ms": math.nan}, "rtt_p95_ms"),
         ({"rtt_p99_low_ms": 13.0}, "rtt_p99_low_ms"),
@@ -117,7 +120,7 @@ def test_what_nobody_can_have_measured_is_refused_with_its_field_and_shown(
         old_leg,
         **{
             field: st.sampled_from(WILD)
-            for field in ("rtt_p50_ms", "rtt_p95_ms", "rtt_p99_ms", "rtt_p99_low_ms", "rtt_p99_high_ms")
+            for field in ("rtt_p05_ms", "rtt_p50_ms", "rtt_p95_ms", "rtt_p99_ms", "rtt_p99_low_ms", "rtt_p99_high_ms")
         },
         **{field: st.sampled_from(WILD) for field in ("up_bps", "down_bps", "up_p10_bps", "down_p10_bps")},
         samples=st.sampled_from([0, 1, 9, 2**32 - 1]),

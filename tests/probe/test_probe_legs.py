@@ -67,10 +67,18 @@ def test_percentiles_are_samples_in_order(rtts_ms: list[float]) -> None:
     found = estimate_of(window, 0.1 * len(rtts_ms))
     counted = rtts_ms[-found.samples :]
     assert found.samples in range(min(len(rtts_ms), RECENT), len(rtts_ms) + 1)
+    assert found.rtt_p05_ms == pytest.approx(quantile(counted, 0.05), rel=ACCURACY)
     assert found.rtt_p50_ms == pytest.approx(quantile(counted, 0.5), rel=ACCURACY)
     assert found.rtt_p95_ms == pytest.approx(quantile(counted, 0.95), rel=ACCURACY)
     assert found.rtt_p99_ms == max(counted)  # too few for anything but the worst
-    assert min(counted) <= found.rtt_p50_ms <= found.rtt_p95_ms <= found.rtt_p99_ms < found.rtt_p99_high_ms
+    assert (
+        min(counted)
+        <= found.rtt_p05_ms
+        <= found.rtt_p50_ms
+        <= found.rtt_p95_ms
+        <= found.rtt_p99_ms
+        < found.rtt_p99_high_ms
+    )
     assert found.rtt_p99_low_ms <= found.rtt_p99_ms
     assert found.newest_age_s == pytest.approx(0.1)
 

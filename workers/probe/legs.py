@@ -55,6 +55,7 @@ Sample: TypeAlias = RoundTrip | Transfer
 class RoundTrips:
     """What a sketch says of round trips. `p99_low_ms` to `p99_high_ms` holds the link's p99 in 90 windows of 100."""
 
+    p05_ms: float
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -72,6 +73,7 @@ class LegEstimate:
 
     source: str
     target: str
+    rtt_p05_ms: float
     rtt_p50_ms: float
     rtt_p95_ms: float
     rtt_p99_ms: float
@@ -91,6 +93,7 @@ def round_trips_of(sketch: RttSketch) -> RoundTrips:
     """`sketch` is not empty."""
     low_ms, high_ms = p99_bounds_ms(sketch)
     return RoundTrips(
+        p05_ms=sketch.quantile(0.05),
         p50_ms=sketch.quantile(0.5),
         p95_ms=sketch.quantile(0.95),
         p99_ms=sketch.quantile(0.99),
@@ -142,6 +145,7 @@ class LegWindow:
         return LegEstimate(
             source=self._source,
             target=self._target,
+            rtt_p05_ms=trips.p05_ms,
             rtt_p50_ms=trips.p50_ms,
             rtt_p95_ms=trips.p95_ms,
             rtt_p99_ms=trips.p99_ms,

@@ -16,6 +16,7 @@ def leg_message(leg: LegEstimate) -> link_pb2.LegEstimate:
         samples=leg.samples,
         newest_age_ms=round(leg.newest_age_s * 1000),
         method=leg.method,
+        rtt_p05_ms=leg.rtt_p05_ms,
         rtt_p95_ms=leg.rtt_p95_ms,
         rtt_p99_low_ms=leg.rtt_p99_low_ms,
         rtt_p99_high_ms=leg.rtt_p99_high_ms,

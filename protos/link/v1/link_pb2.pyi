@@ -133,7 +133,7 @@ class ReplicaState(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ..., fetched_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...
 
 class LegEstimate(_message.Message):
-    __slots__ = ("source", "target", "rtt_p50_ms", "rtt_p99_ms", "up_bps", "down_bps", "samples", "newest_age_ms", "method", "rtt_p95_ms", "rtt_p99_low_ms", "rtt_p99_high_ms", "up_p10_bps", "down_p10_bps", "round_trips")
+    __slots__ = ("source", "target", "rtt_p50_ms", "rtt_p99_ms", "up_bps", "down_bps", "samples", "newest_age_ms", "method", "rtt_p95_ms", "rtt_p99_low_ms", "rtt_p99_high_ms", "up_p10_bps", "down_p10_bps", "round_trips", "rtt_p05_ms")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     RTT_P50_MS_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +149,7 @@ class LegEstimate(_message.Message):
     UP_P10_BPS_FIELD_NUMBER: _ClassVar[int]
     DOWN_P10_BPS_FIELD_NUMBER: _ClassVar[int]
     ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
+    RTT_P05_MS_FIELD_NUMBER: _ClassVar[int]
     source: str
     target: str
     rtt_p50_ms: float
@@ -164,7 +165,8 @@ class LegEstimate(_message.Message):
     up_p10_bps: float
     down_p10_bps: float
     round_trips: Sketch
-    def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., rtt_p50_ms: _Optional[float] = ..., rtt_p99_ms: _Optional[float] = ..., up_bps: _Optional[float] = ..., down_bps: _Optional[float] = ..., samples: _Optional[int] = ..., newest_age_ms: _Optional[int] = ..., method: _Optional[str] = ..., rtt_p95_ms: _Optional[float] = ..., rtt_p99_low_ms: _Optional[float] = ..., rtt_p99_high_ms: _Optional[float] = ..., up_p10_bps: _Optional[float] = ..., down_p10_bps: _Optional[float] = ..., round_trips: _Optional[_Union[Sketch, _Mapping]] = ...) -> None: ...
+    rtt_p05_ms: float
+    def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., rtt_p50_ms: _Optional[float] = ..., rtt_p99_ms: _Optional[float] = ..., up_bps: _Optional[float] = ..., down_bps: _Optional[float] = ..., samples: _Optional[int] = ..., newest_age_ms: _Optional[int] = ..., method: _Optional[str] = ..., rtt_p95_ms: _Optional[float] = ..., rtt_p99_low_ms: _Optional[float] = ..., rtt_p99_high_ms: _Optional[float] = ..., up_p10_bps: _Optional[float] = ..., down_p10_bps: _Optional[float] = ..., round_trips: _Optional[_Union[Sketch, _Mapping]] = ..., rtt_p05_ms: _Optional[float] = ...) -> None: ...
 
 class Sketch(_message.Message):
     __slots__ = ("accuracy", "keys", "counts", "least_ms", "worst_ms")
