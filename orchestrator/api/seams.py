@@ -23,6 +23,7 @@ class Explanation:
     age_s: float
     view_json: str = ""  # a PlacementView (orchestrator/model/view.py), where it was asked for
     remedies_json: tuple[str, ...] = ()
+    held: str = ""  # why this is not in force
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ def explain_reply(found: Explanation) -> pb.ExplainReply:
         age_s=found.age_s,
         view_json=found.view_json,
         remedies_json=found.remedies_json,
+        held=found.held,
     )
 
 

@@ -75,6 +75,7 @@ def explain(
         document = {
             "decision": reply.decision,
             "age_s": reply.age_s,
+            "held": reply.held,
             "placement": json.loads(reply.decision_json),
             "remedies": [json.loads(one) for one in reply.remedies_json],
             "snapshot": json.loads(reply.snapshot_json),
@@ -90,5 +91,7 @@ def show(reply: "pb.ExplainReply", site: str | None, every: bool = False) -> Non
 
     out = console()
     out.print(f"Decision {reply.decision}, {age_text(reply.age_s)} old", highlight=False)
+    if reply.held:
+        out.print(f"Held: {reply.held}", highlight=False, markup=False, style="yellow")
     remedies = [json.loads(one) for one in reply.remedies_json]
     out.print(placement_table(json.loads(reply.decision_json), json.loads(reply.snapshot_json), site, remedies, every))

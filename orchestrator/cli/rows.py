@@ -81,6 +81,12 @@ def _sites(document: "Document") -> str:
     return ",".join(sorted(names)) or "-"
 
 
+def _held(document: "Document") -> str:
+    """Why a service stays as it is, although the planner would change it."""
+    stable = condition(document, "Stable") or {}
+    return text(stable.get("reason")).lower() if stable.get("status") == "False" else "-"
+
+
 def _variants(document: "Document") -> "list[Json]":
     found = at(document, "spec", "variants")
     return found if isinstance(found, list) else []
@@ -151,6 +157,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("VERSION", _field("status", "version")),
         Column("REPLICAS", _replicas),
         Column("SITES", _sites),
+        Column("HELD", _held),
         Column("POLICY", _field("spec", "policy"), wide=True),
         Column("DECISION", _field("status", "decision"), wide=True),
     ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.clock import Clock
 from orchestrator.control.board import Board, Published
 from orchestrator.control.codec import decision_from, planner_version, stored_decision
+from orchestrator.control.damper import Damper
 from orchestrator.control.observations import Observations
 from orchestrator.control.publishing import assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
@@ -25,12 +26,11 @@ from orchestrator.model.snapshot import Decision, PlacementSettings, ServiceDeci
 from orchestrator.model.stored import Batch, Key, Lease, Owner, Put, StoredDecision
 from orchestrator.placement.deciding import decide
 from orchestrator.reconcile.assignments import AssignedReplica, assignments
-from orchestrator.reconcile.causes import plan_key, told_changes
+from orchestrator.reconcile.causes import told_changes
 from orchestrator.reconcile.cloud import cloud_replicas
 from orchestrator.reconcile.observed import Observed
 from orchestrator.reconcile.replicas import diff
 from orchestrator.reconcile.routes import ServiceRoutes, service_routes
-from orchestrator.reconcile.settling import Proposal, settle
 from orchestrator.reconcile.wants import wants
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 SEED = 0
 # A restarted judge waits for the fronts to report before it calls any node silent.
 GRACE_S = 10.0
-# Long enough that one slow probe moves nothing, short enough that callers of a slow site do not wait.
-SETTLE_S = 1.5
 # Cloud replicas that live dial again within a second; those that died with their Ray are started anew after it.
 CLOUD_GRACE_S = 3.0
 
@@ -84,9 +82,9 @@ class PlacementLoop:
         self._settings = settings or PlacementSettings()
         self._epoch = 0
         self._since_s = 0.0
-        self._pending: Proposal | None = None
         self._routes_key: object = None
         self._routes_count = 0
+        self.damper = Damper()
         self.region = RegionKeeper(cloud)
         self.current: Current | None = None
         self.judgement: Judgement | None = None
@@ -106,9 +104,8 @@ class PlacementLoop:
         judged = tuple(s for s in decision.services if s.service not in taken.problems)
         took_s = self._clock.now_s() - now_s
         self.judgement = Judgement(taken.snapshot, replace(decision, services=judged), now_s, self._settings, took_s)
-        current, fresh = self._adopt(taken, inputs, decision, lease, now_s)
-        if current is None:
-            return
+        self.damper.brake(taken, world.claims, observed)
+        current, fresh = await self._adopt(taken, inputs, decision, lease, now_s)
         try:
             await self._commit(current, world, taken, observed, fresh, lease)
         except Conflict as err:
@@ -136,7 +133,7 @@ class PlacementLoop:
     async def _begin(self, lease: Lease, now_s: float) -> None:
         """A new epoch: what was decided is read anew, what was observed is waited for."""
         self._epoch, self._since_s, self._routes_count, self._routes_key = lease.epoch, now_s, 0, None
-        self._pending = None
+        await self.damper.begin(self._store, now_s, self._clock.wall_s())
         try:
             stored = await asyncio.to_thread(self._store.latest_decision)
             self.current = Current(stored.id, decision_from(stored.decision_json), now_s) if stored else None
@@ -145,18 +142,17 @@ class PlacementLoop:
             log.error("decision in force not readable, deciding anew", extra={"reason": str(err)})
             self.current = None
 
-    def _adopt(
+    async def _adopt(
         self, taken: Taken, inputs: DecisionInputs, decision: Decision, lease: Lease, now_s: float
-    ) -> tuple[Current | None, StoredDecision | None]:
-        """The decision to carry out now, and what to store of it if it is a new one; damped by settling."""
-        running = plan_key(self.current.decision) if self.current else None
-        urgent = self.current is None or taken.urgent(self.current.decision)
-        commit_now, self._pending = settle(
-            running, plan_key(decision), self._pending, now_s, 0.0 if urgent else SETTLE_S
-        )
-        if not commit_now:
-            return self.current, None
-        changes = told_changes(self.current.decision if self.current else None, decision)
+    ) -> tuple[Current, StoredDecision | None]:
+        """The decision to carry out now, and what to store of it if it is a new one."""
+        running = self.current
+        if running is not None:
+            admitted = await self.damper.admit(taken, inputs, decision, running.decision, now_s)
+            if admitted is None:
+                return running, None
+            inputs, decision = admitted.inputs, admitted.decision
+        changes = told_changes(running.decision if running else None, decision)
         stored = stored_decision(inputs, decision, changes, lease.epoch, self._clock.wall_s())
         return Current(stored.id, decision, now_s, changes), stored
 
@@ -177,8 +173,10 @@ class PlacementLoop:
     ) -> None:
         """Write claims, assignments, statuses and the decision together; only then is it in force and acted upon."""
         # Claims outlive the process, so their times are on the wall clock.
-        wall_s = self._clock.wall_s()
+        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         sites = {s.name: s for s in taken.snapshot.sites}
+        judged = self.judgement.decision if self.judgement else current.decision
+        steps = self.damper.steps(current.decision, judged, world.claims, observed, now_s)
         changed = diff(
             wants(current.decision, taken.snapshot.services, world.claims, sites),
             world.claims,
@@ -191,13 +189,17 @@ class PlacementLoop:
             lost_after_s=taken.lost_after_s,
             paces=taken.paces,
             sizes=taken.artifact_sizes,
+            braked=taken.braked,
+            leaving={service: step.leaving for service, step in steps.items()},
         )
         claims = _after(world.claims, changed)
         assigned = assignments(_nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s)
-        routes = [service_routes(s, current.id, claims, observed) for s in current.decision.services]
+        routes = [
+            service_routes(s, current.id, claims, observed, steps[s.service].zones) for s in current.decision.services
+        ]
         above = {node: _above(node, world, observed) for node in assigned}
         puts = [_assignment_put(node, replicas, above[node]) for node, replicas in sorted(assigned.items())]
-        puts += service_statuses(current, routes, claims, observed, world, taken.problems)
+        puts += service_statuses(current, routes, claims, observed, world, taken.problems, self.damper.holds())
         puts += problem_statuses(taken.problems, world)
         puts += version_failures(world, claims, observed)
         written = await asyncio.to_thread(
@@ -216,11 +218,14 @@ class PlacementLoop:
             for node in [NodeName(o.key.name)]
             if o.key.kind == ASSIGNMENT
         }
-        self.current = current
         if fresh is not None:
+            if self.current is not None:
+                self.damper.made(self.current.decision, current.decision, now_s)
             facts = {"decision": current.id, "epoch": lease.epoch, "changes": "; ".join(current.changes) or "none"}
             log.info("decision made", extra=facts)
+        self.current = current
         await self._publish(lease, routes, assigned, revisions, taken)
+        self.damper.published(routes, now_s)
         wanted = cloud_replicas(claims, wall_s)
         self._observations.forget_failures({(ServiceRef(w.namespace, w.service), _version(w)) for w in wanted})
         self.region.bring_to(wanted, self._clock.now_s())

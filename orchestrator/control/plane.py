@@ -184,7 +184,8 @@ class Plane:
             )
         age_s = self.clock.now_s() - judgement.at_s
         told = tuple(to_json(one) for one in found)
-        return Explanation(current.id, to_json(decided), to_json(about), age_s, seen, told)
+        held = self.placing.damper.told(service, current.decision)
+        return Explanation(current.id, to_json(decided), to_json(about), age_s, seen, told, held)
 
     async def status(self) -> Status:
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)

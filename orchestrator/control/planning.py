@@ -46,7 +46,7 @@ async def plan(
     taken, _, decision = await placing.decide(world, observed, now_s)
     services, sites = taken.snapshot.services, {site.name: site for site in taken.snapshot.sites}
     wanted = wants(decision, services, world.claims, sites)
-    after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s)
+    after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s, taken.braked)
     limits_ms = {service.ref: service.policy.latency_p99_ms for service in services}
     before = current.decision if current else None
     ran, runs, name = running(world.claims), running(after), current.id if current else ""

@@ -1,6 +1,6 @@
 """The snapshot that a decision is made on: what the store says, and what the links measured."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.control.observations import Observations
@@ -25,6 +25,7 @@ from orchestrator.objects.translate import (
     zone_spec,
 )
 from orchestrator.placement.paths import compose
+from orchestrator.reconcile.brake import Heard, Outage, braked, outages
 from orchestrator.reconcile.observed import LIVE, Observed
 from orchestrator.reconcile.pacing import Pace, pace_of
 
@@ -38,16 +39,26 @@ class Taken:
     valid_offline_s: Mapping[ServiceRef, float]
     lost_after_s: Mapping[ServiceRef, float]
     paces: Mapping[ServiceRef, Pace]
+    braked: Mapping[ServiceRef, Mapping[NodeName, Outage]]  # silent nodes that are waited for, however long
     declared_sites: frozenset[SiteName]
     problems: Mapping[ServiceRef, str]  # services that cannot even be considered, and why
 
-    def urgent(self, running: Decision) -> bool:
-        """Whether waiting would be wrong: operators changed what is wanted, or a site with replicas is gone."""
+    def urgent(self, running: Decision) -> frozenset[ServiceRef]:
+        """Services for which waiting would be wrong: another version is wanted, or a site with replicas is gone."""
         specs = {s.ref: s for s in self.snapshot.services}
-        decided = [s for s in running.services if s.service not in self.problems]
-        if specs.keys() != {s.service for s in decided}:
-            return True
-        return any(_outdated(s, specs[s.service]) for s in decided)
+        return frozenset(s.service for s in running.services if s.service in specs and _outdated(s, specs[s.service]))
+
+    def asked(self) -> dict[ServiceRef, Hashable]:
+        """What operators want of each service, whatever is measured: when it changes, somebody changed it."""
+        return {s.ref: _asked(s) for s in self.snapshot.services}
+
+
+def _asked(spec: ServiceSpec) -> Hashable:
+    rules = tuple(
+        (rule.site, rule.preference, rule.failed_requirement if rule.failed_requirement != SILENT else None)
+        for rule in spec.rules
+    )
+    return spec.policy, rules, spec.freeze
 
 
 def _outdated(decided: ServiceDecision, spec: ServiceSpec) -> bool:
@@ -78,8 +89,11 @@ def take_snapshot(
     sites = _sites(world, observed, region)
     services, problems = _services(world, sites, _rates(world, observations, now_s), wall_s)
     problems |= _waiting(world, observed, patience_s, now_s - since_s)
+    held_back = _braked(services, sites, observed)
     judged = tuple(
-        _within_reach(service, world, observed, patience_s) for service in services if service.ref not in problems
+        _within_reach(service, world, observed, patience_s, held_back[service.ref])
+        for service in services
+        if service.ref not in problems
     )
     zones = [zone_spec(z) for z in world.of("Zone")]
     return Taken(
@@ -94,6 +108,7 @@ def take_snapshot(
         valid_offline_s={s.ref: s.policy.valid_offline_s for s in services},
         lost_after_s=patience_s,
         paces={s.ref: pace_of(s.policy) for s in services},
+        braked=held_back,
         # Fronts keep the nodes of a site that cannot be read: they serve until what they hold runs elsewhere.
         declared_sites=frozenset(SiteName(key.name) for key in world.objects.get("Site", {})),
         problems=problems,
@@ -118,8 +133,21 @@ def _sites(world: World, observed: Observed, region: str) -> tuple[SiteSpec, ...
     return tuple(found)
 
 
+def _braked(
+    services: Sequence[ServiceSpec], sites: Sequence[SiteSpec], observed: Observed
+) -> dict[ServiceRef, dict[NodeName, Outage]]:
+    domains = {site.name: site.failure_domain for site in sites}
+    heard = [Heard(n.node, domains.get(n.site, n.site), n.silent_s) for n in observed.nodes.values()]
+    found = outages(heard)
+    return {service.ref: braked(found, service.policy.brake_share) for service in services}
+
+
 def _within_reach(
-    service: ServiceSpec, world: World, observed: Observed, patience_s: Mapping[ServiceRef, float]
+    service: ServiceSpec,
+    world: World,
+    observed: Observed,
+    patience_s: Mapping[ServiceRef, float],
+    held_back: Collection[NodeName],
 ) -> ServiceSpec:
     """With sites ruled out whose nodes are all silent, but for those that the service's policy still waits for."""
     attached = {node.site for node in observed.nodes.values() if node.phase is NodePhase.ATTACHED}
@@ -130,7 +158,7 @@ def _within_reach(
         if isinstance(claim.hold, ReplicaHold)
         and claim.hold.service == service.ref
         and (node := observed.nodes.get(claim.node or NodeName("")))
-        and node.silent_s <= patience_s[service.ref]
+        and (node.silent_s <= patience_s[service.ref] or node.node in held_back)
     }
     return _ruled_out(service, silent - awaited)
 
@@ -159,6 +187,8 @@ def _waiting_on_silent(service: ServiceSpec, before: ServiceSpec, snapshot: Snap
     """`_within_reach` over a stored snapshot: of silent nodes it has those that hold replicas."""
     patience_s = service.policy.lost_after_s if service.policy.replace_lost else float("inf")
     silent_s = {node.name: node.silent_s for site in snapshot.sites for node in site.nodes}
+    heard = [Heard(node.name, site.failure_domain, node.silent_s) for site in snapshot.sites for node in site.nodes]
+    held_back = braked(outages(heard), service.policy.brake_share)
     empty = {rule.site for rule in before.rules if rule.failed_requirement == SILENT}
     silent = {s.name for s in snapshot.sites if (s.nodes or s.name in empty) and all(n.silent_s > 0 for n in s.nodes)}
     awaited = {
@@ -167,7 +197,7 @@ def _waiting_on_silent(service: ServiceSpec, before: ServiceSpec, snapshot: Snap
         if isinstance(claim.hold, ReplicaHold)
         and claim.hold.service == service.ref
         and claim.node in silent_s
-        and silent_s[claim.node] <= patience_s
+        and (silent_s[claim.node] <= patience_s or claim.node in held_back)
     }
     return _ruled_out(service, silent - awaited)
 

@@ -23,6 +23,15 @@ class DecisionInForce(Protocol):
     def changes(self) -> tuple[str, ...]: ...
 
 
+class Hold(Protocol):
+    """Why a service stays as it is, for longer than a change takes to settle."""
+
+    @property
+    def reason(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
 def condition(type: str, status: bool, reason: str, message: str) -> Json:
     return {"type": type, "status": "True" if status else "False", "reason": reason, "message": message}
 
@@ -34,6 +43,7 @@ def service_statuses(
     observed: Observed,
     world: World,
     problems: Container[ServiceRef],
+    holds: Mapping[ServiceRef, Hold],
 ) -> list[Put]:
     """The status of each service that can be judged; the store leaves an unchanged one alone."""
     puts: list[Put] = []
@@ -41,7 +51,7 @@ def service_statuses(
         key = Key("ModelService", decided.service.namespace, decided.service.name)
         stored = world.objects.get("ModelService", {}).get(key)
         if stored is not None and decided.service not in problems:
-            status = _service_status(current, decided, service, claims, observed, stored.status)
+            status = _service_status(current, decided, service, claims, observed, stored.status, holds)
             puts.append(Put(key, stored.owner, None, status=status))
     return puts
 
@@ -53,7 +63,9 @@ def _service_status(
     claims: Sequence[Claim],
     observed: Observed,
     before: Mapping[str, Json],
+    holds: Mapping[ServiceRef, Hold],
 ) -> dict[str, Json]:
+    hold = holds.get(decided.service)
     mine = [c for c in claims if isinstance(c.hold, ReplicaHold) and c.hold.service == decided.service]
     wanted = sum(c.replicas for c in decided.chosen)
     phases = replica_phases(mine, observed)
@@ -68,6 +80,7 @@ def _service_status(
         "conditions": [
             condition("Ready", 0 < wanted <= ready, *_ready_reason(ready, wanted, routes)),
             condition("Placed", not decided.unserved, *placed_reason(decided)),
+            condition("Stable", hold is None, *((hold.reason, hold.message) if hold else ("NothingHeld", ""))),
         ],
     }
 

@@ -178,6 +178,7 @@ class PolicySpec:
     rollout_bps_per_site: float | None = None
     rollout_window_s: float = 60.0
     max_concurrent_changes: int | None = None
+    brake_share: float = 0.5  # of a failure domain: if more fell silent together, they are waited for
 
 
 @dataclass(frozen=True, slots=True)

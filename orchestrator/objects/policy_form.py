@@ -127,6 +127,10 @@ class Disconnect(Strict):
 
     lost_after_s: NotNegative = Field(default=60.0, description="silent for so long, a node counts as lost")
     replace: bool = Field(default=True, description="start the lost node's replicas elsewhere")
+    brake_share: Fraction = Field(
+        default=0.5,
+        description="nodes of a failure domain that fall silent together, more than this part of it, are waited for",
+    )
     valid_offline_s: Positive = Field(default=604_800.0, description="an offline node stops serving after this")
 
 

@@ -129,6 +129,7 @@ def policy_spec(stored: StoredObject) -> PolicySpec:
         rollout_bps_per_site=_bps(spec.bandwidth.rollout_mbps_per_site),
         rollout_window_s=spec.rollout.window_s,
         max_concurrent_changes=spec.rollout.max_concurrent_changes,
+        brake_share=spec.disconnect.brake_share,
     )
 
 

@@ -8,10 +8,10 @@ from orchestrator.model.snapshot import Decision, RefusedSite, ServiceDecision
 
 def plan_key(decision: Decision) -> Hashable:
     """What a decision asks for, without the measurements: two with the same key need no new rollout."""
-    return tuple(sorted((_service_key(s) for s in decision.services), key=repr))
+    return tuple(sorted((service_key(s) for s in decision.services), key=repr))
 
 
-def _service_key(service: ServiceDecision) -> Hashable:
+def service_key(service: ServiceDecision) -> Hashable:
     return (
         service.service,
         service.version,

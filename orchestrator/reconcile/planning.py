@@ -1,9 +1,10 @@
 """What a decision would change, told before it is carried out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
+from types import MappingProxyType
 from typing import TypeAlias
 
 from orchestrator.model.claims import Claim, ReplicaHold
@@ -85,6 +86,7 @@ def settled(
     sites: Mapping[SiteName, SiteSpec],
     lost_after_s: Mapping[ServiceRef, float],
     now_s: float,
+    braked: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
 ) -> list[Claim]:
     """The claims once every holder has obeyed: the loop's own steps, taken until none is left."""
     ids = (f"planned-{number}" for number in count())
@@ -100,6 +102,7 @@ def settled(
             now_s=now_s,
             ids=ids,
             lost_after_s=lost_after_s,
+            braked=braked,
         )
         if not changed:
             break

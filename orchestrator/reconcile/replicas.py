@@ -1,6 +1,6 @@
 """Claims brought to what a decision wants: successors are ready before predecessors stop."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -55,16 +55,20 @@ def diff(
     lost_after_s: Mapping[ServiceRef, float],
     paces: Mapping[ServiceRef, Pace] = MappingProxyType({}),
     sizes: Mapping[str, int] = MappingProxyType({}),
+    braked: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
+    leaving: Mapping[ServiceRef, Collection[SiteName]] = MappingProxyType({}),
 ) -> list[Claim]:
     """Claims to write so that the ledger comes a step closer to `wants`; empty once they agree, or while it waits.
 
     `ids` yields fresh name suffixes. `lost_after_s`: how long each service waits for a silent node; one that is not in
     it waits for ever. A claim on a node that is lost to its service is released; one on a silent node is kept.
     `paces`: how fast replicas start, of the services that limit it; `sizes`: bytes of each artifact by digest.
+    `braked`: silent nodes that a service waits for, however long; `leaving`: sites that a service's calls still leave:
+    what serves there stays until they have.
     """
     writer = _Writer(decision, epoch, now_s)
     phases = replica_phases(claims, observed)
-    judge = _Judge(observed, phases, lost_after_s, now_s)
+    judge = _Judge(observed, phases, lost_after_s, braked, leaving, now_s)
     pacing = pacing_of(paces, sizes, claims, phases, now_s)
     replica_claims = [c for c in claims if isinstance(c.hold, ReplicaHold)]
     by_service: dict[ServiceRef, list[Want]] = {}
@@ -96,6 +100,8 @@ class _Judge:
     observed: Observed
     phases: Mapping[ReplicaId, ReplicaPhase]
     lost_after_s: Mapping[ServiceRef, float]
+    braked: Mapping[ServiceRef, Collection[NodeName]]
+    leaving: Mapping[ServiceRef, Collection[SiteName]]
     now_s: float
 
     def serves(self, claim: Claim) -> bool:
@@ -104,12 +110,17 @@ class _Judge:
     def serves_or_may(self, claim: Claim) -> bool:
         return self.phases.get(claim.id) in (ReplicaPhase.READY, ReplicaPhase.UNKNOWN)
 
+    def called(self, claim: Claim) -> bool:
+        """It answers calls that are still to move elsewhere."""
+        service = claim.hold.service if isinstance(claim.hold, ReplicaHold) else None
+        return service is not None and self.serves(claim) and claim.site in self.leaving.get(service, ())
+
     def gone(self, claim: Claim) -> bool:
         """Its resources are free: it drained, or its node is lost to its service."""
         node = self.observed.nodes.get(claim.node) if claim.node is not None else None
         service = claim.hold.service if isinstance(claim.hold, ReplicaHold) else None
         if node and service and node.silent_s > self.lost_after_s.get(service, float("inf")):
-            return True
+            return node.node not in self.braked.get(service, ())
         if claim.phase is not ClaimPhase.DRAINING or self.now_s - claim.since_s < DRAIN_S:
             return False
         # Serve stops a region's; what Ray still holds of it shows in Ray's own resources.
@@ -135,11 +146,11 @@ def _diff_service(
     started = [starter.start(want) for want in wants for _ in range(want.count - sum(_matches(want, c) for c in kept))]
     wanted = sum(w.count for w in wants)
     ready = sum(judge.serves(c) for c in kept)
-    # A predecessor goes once every successor serves, or when it serves nobody itself.
+    # A predecessor goes once every successor serves and has the calls, or when it serves nobody itself.
     changed += [
         writer.move(claim, ClaimPhase.DRAINING)
         for claim in surplus
-        if ready >= wanted or not judge.serves_or_may(claim)
+        if (ready >= wanted and not judge.called(claim)) or not judge.serves_or_may(claim)
     ]
     return changed + [claim for claim in started if claim is not None]
 

@@ -36,7 +36,7 @@ class ServiceRoutes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Serving:
+class Serving:
     """A replica that can take calls, before any zone's view of it. `preferred`: the decision wants it there."""
 
     claim: Claim
@@ -46,27 +46,37 @@ class _Serving:
 
 
 def service_routes(
-    decided: ServiceDecision, decision: DecisionId, claims: Sequence[Claim], observed: Observed
+    decided: ServiceDecision,
+    decision: DecisionId,
+    claims: Sequence[Claim],
+    observed: Observed,
+    shares: Mapping[ZoneName, Mapping[SiteName, float]],
 ) -> ServiceRoutes:
     """Every ready replica that is not draining has a route in every zone.
 
-    A zone's share of a site is divided among the site's replicas. While no site with a share has a ready replica, the
-    ready ones divide the calls equally: a predecessor serves until its successor does.
+    A zone's share of a site is divided among the site's replicas, those that the decision wants if there are any: a
+    predecessor serves until its successor does. Where no site with a share has a ready replica, all ready ones divide
+    the calls equally.
     """
-    serving = _serving(decided, claims, observed)
-    zones = {s.zone for s in decided.shares} | {u.zone for u in decided.unserved} | {ANY_ZONE}
+    serving = serving_replicas(decided, claims, observed)
     return ServiceRoutes(
         service=decided.service,
         version=decided.version.name,
         decision=decision,
-        zones={zone: _zone_routes(decided, zone, serving) for zone in sorted(zones)},
+        zones={zone: _zone_routes(decided, zone, serving, shares.get(zone, {})) for zone in zones_of(decided)},
         unavailable_reason="" if serving else _why_none(decided, claims, observed),
     )
 
 
-def _serving(decided: ServiceDecision, claims: Sequence[Claim], observed: Observed) -> list[_Serving]:
+def zones_of(decided: ServiceDecision) -> list[ZoneName]:
+    """Those with routes of their own, and the one for all other callers."""
+    return sorted({s.zone for s in decided.shares} | {u.zone for u in decided.unserved} | {ANY_ZONE})
+
+
+def serving_replicas(decided: ServiceDecision, claims: Sequence[Claim], observed: Observed) -> list[Serving]:
+    """The service's replicas that are ready, not draining and not silent."""
     wanted_sites = {c.site for c in decided.chosen}
-    serving: list[_Serving] = []
+    serving: list[Serving] = []
     seen_regions: set[tuple[SiteName, ReplicaHold]] = set()
     for claim in sorted(claims, key=lambda c: c.id):
         hold = claim.hold
@@ -79,36 +89,34 @@ def _serving(decided: ServiceDecision, claims: Sequence[Claim], observed: Observ
             node = observed.nodes.get(claim.node)
             seen = node.replicas.get(claim.id) if node and node.phase is NodePhase.ATTACHED else None
             if seen and seen.phase is ReplicaPhase.READY:
-                serving.append(_Serving(claim, seen, hold.version.name, preferred))
+                serving.append(Serving(claim, seen, hold.version.name, preferred))
         elif (claim.site, hold) not in seen_regions:
             # A region's claims stand for all of its registered replicas together.
             seen_regions.add((claim.site, hold))
             serving += [
-                _Serving(claim, cloud.seen, hold.version.name, preferred)
+                Serving(claim, cloud.seen, hold.version.name, preferred)
                 for cloud in observed.cloud_of(hold, claim.site)
                 if cloud.seen.phase is ReplicaPhase.READY
             ]
     return serving
 
 
-def _zone_routes(decided: ServiceDecision, zone: ZoneName, serving: Sequence[_Serving]) -> tuple[Route, ...]:
-    shares = {s.site: s.share for s in decided.shares if s.zone == zone}
-    predicted = {s.site: s.response_ms.expected for s in decided.shares if s.zone == zone}
-    if zone == ANY_ZONE and not shares:
-        for other in decided.shares:
-            shares[other.site] = max(shares.get(other.site, 0.0), other.share)
-            predicted.setdefault(other.site, other.response_ms.expected)
+def _zone_routes(
+    decided: ServiceDecision, zone: ZoneName, serving: Sequence[Serving], shares: Mapping[SiteName, float]
+) -> tuple[Route, ...]:
+    predicted = {s.site: s.response_ms.expected for s in decided.shares if s.zone == zone or zone == ANY_ZONE}
     costs = {c.site: c.cost_ms for c in decided.chosen}
-    at_site: dict[SiteName, int] = {}
-    for one in serving:
-        if one.preferred:
-            at_site[one.claim.site] = at_site.get(one.claim.site, 0) + 1
-    covered = sum(shares.get(site, 0.0) for site in at_site)
+    takers: dict[SiteName, list[ReplicaId]] = {}
+    for one in sorted(serving, key=lambda s: not s.preferred):
+        mates = takers.setdefault(one.claim.site, [])
+        if one.preferred or not any(other.preferred for other in serving if other.claim.site == one.claim.site):
+            mates.append(one.seen.replica)
+    covered = sum(shares.get(site, 0.0) for site in takers)
     routes: list[Route] = []
     for one in serving:
         site = one.claim.site
         if covered > 0:
-            share = shares.get(site, 0.0) / covered / at_site[site] if one.preferred else 0.0
+            share = shares.get(site, 0.0) / covered / len(takers[site]) if one.seen.replica in takers[site] else 0.0
         else:
             share = 1.0 / len(serving)
         routes.append(

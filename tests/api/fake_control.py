@@ -185,6 +185,7 @@ class FakeControl:
     objects: dict[Key, StoredObject] = field(default_factory=dict)
     log: list[Change] = field(default_factory=list)
     compacted: int = 0  # the log answers only after this sequence
+    held: str = ""  # why a proposal is not in force
     before: Callable[[str], None] = lambda call: None
     pushed: list[tuple[PushedModel, bytes]] = field(default_factory=list)
     log_lines: tuple[str, ...] = ("epoch 1", "epoch 2")
@@ -296,7 +297,7 @@ class FakeControl:
             decision = replace(decision, refused=self.refused)
         found = tuple(to_json(one) for one in self.remedies) if remedied else ()
         seen = to_json(view_in_force(decision_for(service), SNAPSHOT, "d-1")) if view else ""
-        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0, seen, found)
+        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0, seen, found, self.held)
 
     async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner, view: bool) -> Planned:
         self.before("plan")

@@ -189,8 +189,16 @@ def test_get_in_every_form(skerry: Skerry, running: RunningControl, folder: Path
     running.do(running.control.put(SERVICE_KEY, running.control.objects[SERVICE_KEY].spec, SERVICE_STATUS))
     for word in ("svc", "services", "ModelService", "MODELSERVICES", "svc/digits"):
         lines = skerry("get", word).out.splitlines()
-        assert lines[0].split() == ["NAME", "READY", "PHASE", "VERSION", "REPLICAS", "SITES", "AGE"]
+        assert lines[0].split() == ["NAME", "READY", "PHASE", "VERSION", "REPLICAS", "SITES", "HELD", "AGE"]
         assert lines[1].split()[:6] == ["digits", "True", "ready", "digits-v1", "1/2", "harbour"]
+    held = {"type": "Stable", "status": "False", "reason": "Flapping", "message": "it went back and forth"}
+    conditions = [*SERVICE_STATUS["conditions"], held]
+    running.do(
+        running.control.put(
+            SERVICE_KEY, running.control.objects[SERVICE_KEY].spec, SERVICE_STATUS | {"conditions": conditions}
+        )
+    )
+    assert skerry("get", "svc").out.splitlines()[1].split()[6] == "flapping"
     assert "POLICY" in skerry("get", "svc", "-o", "wide").out
     assert skerry("get", "svc", "-o", "name").out == "modelservice/digits\n"
     one = json.loads(skerry("get", "svc", "digits", "-o", "json").out)
@@ -359,6 +367,9 @@ def test_explain_shows_sites_legs_margins_and_remedies(skerry: Skerry, running: 
     found = json.loads(skerry("explain", "digits", "-o", "json").out)
     assert (found["decision"], found["placement"]["chosen"][0]["site"]) == ("d-1", "harbour")
     assert "No replica at local." in skerry("explain", "digits", "--site", "local").out
+    assert ("Held" in ran.out, found["held"]) == (False, "")
+    running.control.held = "in force is [plant]: the placement went back and forth"
+    assert f"Held: {running.control.held}" in skerry("explain", "digits").out
 
 
 def test_logs_once_and_followed(skerry: Skerry, running: RunningControl) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -120,6 +121,8 @@ class FrontInHand:
     region: str = "local"
     rtt_ms: dict[str, float] = field(default_factory=dict)  # per site, to this front
     broken: set[str] = field(default_factory=set)  # versions that do not load
+    more_nodes: dict[str, int] = field(default_factory=dict)  # of a site, beside its first
+    silent_since_s: dict[str, float] = field(default_factory=dict)  # nodes, by time.monotonic()
     held: dict[str, int] = field(default_factory=dict)  # revisions that nodes hold from an earlier installation
     routes: link_pb2.RouteTable | None = None
     assignments: dict[str, link_pb2.Assignment] = field(default_factory=dict)
@@ -131,10 +134,17 @@ class FrontInHand:
         region_leg = link_pb2.LegEstimate(
             source="front/f", target=f"region/{self.region}", rtt_p50_ms=1, rtt_p99_ms=2, samples=9, method="test"
         )
-        return link_pb2.FrontReport(nodes=[self._node(site) for site in self.rtt_ms], legs=[region_leg])
+        return link_pb2.FrontReport(nodes=self._nodes(), legs=[region_leg])
 
-    def _node(self, site: str) -> link_pb2.NodeState:
-        assignment = self.assignments.get(f"{site}-1", link_pb2.Assignment())
+    def _nodes(self) -> list[link_pb2.NodeState]:
+        return [
+            self._node(site, f"{site}-{number + 1}")
+            for site in self.rtt_ms
+            for number in range(1 + self.more_nodes.get(site, 0))
+        ]
+
+    def _node(self, site: str, name: str) -> link_pb2.NodeState:
+        assignment = self.assignments.get(name, link_pb2.Assignment())
         leg = link_pb2.LegEstimate(
             source=f"site/{site}",
             target="front/f",
@@ -145,7 +155,7 @@ class FrontInHand:
             samples=9,
             method="test",
         )
-        hello = link_pb2.NodeHello(node=f"{site}-1", site=site, epoch=1, memory_bytes=1 << 30, compute_millis=4000)
+        hello = link_pb2.NodeHello(node=name, site=site, epoch=1, memory_bytes=1 << 30, compute_millis=4000)
         replicas = [
             link_pb2.ReplicaState(
                 replica=r.replica,
@@ -155,8 +165,11 @@ class FrontInHand:
             )
             for r in assignment.replicas
         ]
-        held_revision = max(assignment.revision, self.held.get(f"{site}-1", 0))
+        held_revision = max(assignment.revision, self.held.get(name, 0))
         report = link_pb2.NodeReport(held_revision=held_revision, replicas=replicas, legs=[leg])
+        if (since_s := self.silent_since_s.get(name)) is not None:
+            silent_ms = round(1000 * (time.monotonic() - since_s))
+            return link_pb2.NodeState(hello=hello, report=report, attached=False, silent_ms=silent_ms)
         return link_pb2.NodeState(hello=hello, report=report, attached=True)
 
     async def run(self) -> None:

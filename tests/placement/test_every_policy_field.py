@@ -19,6 +19,7 @@ from orchestrator.objects.policy_form import PlacementPolicyFields
 from orchestrator.objects.translate import freeze_of, policy_spec, service_spec, site_spec
 from orchestrator.placement import place
 from orchestrator.reconcile.assignments import assignments
+from orchestrator.reconcile.brake import Heard, braked, outages
 from orchestrator.reconcile.observed import Observed, SeenNode, SeenReplica
 from orchestrator.reconcile.pacing import pace_of
 from orchestrator.reconcile.replicas import Want, diff
@@ -112,6 +113,12 @@ def given_up(spec: Spec) -> object:
     world = World({"PlacementPolicy": {policy.key: policy}, "ModelService": {named.key: named}}, (held,), {})
     node = SeenNode(NodeName("edge-b-0"), held.site, NodePhase.UNKNOWN, 300.0, Resources(1 << 30, 4_000), "", 1, {})
     return _changes(one, [held], Observed({node.node: node}, {}), lost_after_s(world))
+
+
+def waited_for(spec: Spec) -> object:
+    """Which of two nodes that fell silent together are waited for, in a domain of three."""
+    heard = [Heard(NodeName(f"edge-b-{number}"), "hall", silent_s) for number, silent_s in enumerate((300.0, 290.0, 0))]
+    return sorted(braked(outages(heard), wanted(spec)[1].policy.brake_share))
 
 
 def started(spec: Spec) -> object:
@@ -212,6 +219,7 @@ CASES = {
     "cost.usd_per_unserved_call": Case(1e-9),
     "disconnect.lost_after_s": Case(600.0, look=given_up),
     "disconnect.replace": Case(False, look=given_up),
+    "disconnect.brake_share": Case(0.9, look=waited_for),
     "disconnect.valid_offline_s": Case(60.0, look=assigned),
     "stability.min_gain": Case(0.9, look=placed_over_running),
     "stability.max_sample_age_s": Case(10.0, {"latency": {"p99_ms": 50}, "required": ["site.name == 'edge-c'"]}),

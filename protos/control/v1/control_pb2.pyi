@@ -112,20 +112,22 @@ class ExplainRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., site: _Optional[str] = ..., view: _Optional[bool] = ..., remedies: _Optional[bool] = ...) -> None: ...
 
 class ExplainReply(_message.Message):
-    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s", "view_json", "remedies_json")
+    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s", "view_json", "remedies_json", "held")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     DECISION_JSON_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_JSON_FIELD_NUMBER: _ClassVar[int]
     AGE_S_FIELD_NUMBER: _ClassVar[int]
     VIEW_JSON_FIELD_NUMBER: _ClassVar[int]
     REMEDIES_JSON_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     decision: str
     decision_json: str
     snapshot_json: str
     age_s: float
     view_json: str
     remedies_json: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ..., view_json: _Optional[str] = ..., remedies_json: _Optional[_Iterable[str]] = ...) -> None: ...
+    held: str
+    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ..., view_json: _Optional[str] = ..., remedies_json: _Optional[_Iterable[str]] = ..., held: _Optional[str] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()

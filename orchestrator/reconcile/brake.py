@@ -1,0 +1,58 @@
+"""The brake on mass replacement: when much of a failure domain falls silent at once, that is our outage, not theirs.
+
+A node serves its own LAN on while nobody hears it. To replace a domain's replicas elsewhere because a switch, a front
+or a certificate of ours failed would load the rest of the fleet, and be undone an hour later.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.model.ids import NodeName
+
+# With fewer, more than half of a domain is one node: that one may well have died, and is replaced.
+LEAST_NODES = 3
+# Nodes whose silence began so near to each other fell silent together: leases of ten seconds run out at different
+# beats, and an emergency supply lasts a little longer on one machine than on the next.
+TOGETHER_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One registered node. `silent_s` is 0 while it is attached."""
+
+    node: NodeName
+    domain: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Nodes of one failure domain that fell silent together, out of those that were there then."""
+
+    domain: str
+    silent: int
+    nodes: int
+
+    @property
+    def share(self) -> float:
+        return self.silent / self.nodes
+
+
+def outages(heard: Iterable[Heard]) -> dict[NodeName, Outage]:
+    """For each silent node the outage that it is a part of. A node that was gone long before does not count for it."""
+    domains: dict[str, list[Heard]] = {}
+    for one in sorted(heard, key=lambda one: one.node):
+        domains.setdefault(one.domain, []).append(one)
+    found: dict[NodeName, Outage] = {}
+    for domain, nodes in domains.items():
+        for one in nodes:
+            if one.silent_s > 0:
+                there = [each for each in nodes if each.silent_s <= one.silent_s + TOGETHER_S]
+                together = [each for each in there if each.silent_s >= max(one.silent_s - TOGETHER_S, 1e-12)]
+                found[one.node] = Outage(domain, len(together), len(there))
+    return found
+
+
+def braked(found: dict[NodeName, Outage], share: float) -> dict[NodeName, Outage]:
+    """Silent nodes that are waited for, however long, by a policy whose `disconnect.brake_share` is this."""
+    return {node: outage for node, outage in found.items() if outage.nodes >= LEAST_NODES and outage.share > share}
