@@ -15,6 +15,8 @@ from orchestrator.model.specs import PolicySpec
 from orchestrator.placement import place
 from orchestrator.placement.auditing import audit
 
+pytestmark = pytest.mark.real  # half a minute of plans
+
 
 @pytest.mark.parametrize("size", ["tiny", "small", "medium"])
 def test_a_seed_says_all(size: str) -> None:
