@@ -29,7 +29,7 @@ def place(snapshot: Snapshot, settings: PlacementSettings, seed: int) -> Decisio
     for _, group in groupby(services, key=lambda service: service.policy.priority):
         found = planner.plan(list(group), ledger)
         ledger = found.plan.ledger
-        decided += [_decision(planned, list(sites)) for planned in found.plan.services]
+        decided += [service_decision(planned, list(sites)) for planned in found.plan.services]
         objective_usd_per_hour += found.plan.score.usd_per_hour
         bound_usd_per_hour += found.bound_usd_per_hour
         bounds |= {found.bound}
@@ -53,7 +53,7 @@ def by_ends(snapshot: Snapshot) -> Paths:
     return paths
 
 
-def _decision(planned: Planned, sites: list[SiteName]) -> ServiceDecision:
+def service_decision(planned: Planned, sites: list[SiteName]) -> ServiceDecision:
     service, seen, filled = planned.service, planned.seen, planned.filled
     chosen = chosen_sites(filled)
     return ServiceDecision(

@@ -95,7 +95,7 @@ class Planner:
             missed = missed_of(service, shortfalls)
             score = Score(tariff.usd_per_hour(filled), tariff.lost_usd_per_hour(filled), missed)
             planned.append(Planned(service, now, filled, shortfalls, score))
-            _take(service, now, filled, ledger)
+            take_places(service, now, filled, ledger)
         return Plan(tuple(planned), ledger)
 
 
@@ -129,7 +129,7 @@ def _fill(service: ServiceSpec, seen: Field, ledger: Ledger, outline: Outline | 
     return filled, survival
 
 
-def _take(service: ServiceSpec, seen: Field, filled: Filling, ledger: Ledger) -> None:
+def take_places(service: ServiceSpec, seen: Field, filled: Filling, ledger: Ledger) -> None:
     for site, count in sorted(filled.replicas.items()):
         candidate = seen.candidates[site]
         ledger.take(service, candidate.site, candidate.variant, count)
