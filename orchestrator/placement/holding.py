@@ -61,16 +61,14 @@ class Keeper:
         links = ledger.links
         ledger.links = links.copy()
         filled = self._filled(service, before, seen, ledger)
-        if isinstance(filled, Filling):
-            against = self._against(before, seen, filled, ledger)
+        cause = filled if isinstance(filled, Cause) else self._against(before, seen, filled, ledger)
+        if isinstance(filled, Filling) and cause is None:
             tariff = tariff_of(service, self._in_reach(service, seen, ledger), ledger)
-            if against is None and not self._could_gain(before, seen, filled, ledger, tariff):
+            if not self._could_gain(before, seen, filled, ledger, tariff):
                 take_places(service, seen, filled, ledger)
                 return tariff.usd_per_hour(filled)
-        else:
-            against = filled
         ledger.links = links
-        return against or Cause.GAIN
+        return cause or Cause.GAIN
 
     def _seen(self, service: ServiceSpec, before: ServiceDecision, ledger: Ledger) -> Field | Cause:
         """Its sites, each as a candidate with the variant that it has there."""
@@ -141,7 +139,12 @@ class Keeper:
             return True
         better = changed.better_for(service)
         places = (better | changed.freed if lacks else better) & self.sites.keys()
-        if lacks and any(seen.candidates[site].fit > filled.replicas[site] for site in places & filled.replicas.keys()):
+        roomier = [
+            seen.candidates[site]
+            for site in sorted(places & filled.replicas.keys())
+            if seen.candidates[site].fit > filled.replicas[site]
+        ]
+        if any(_helps(candidate, service, before) for candidate in roomier):
             return True
         others = survey(service, self.sites, self.paths, ledger, self.settings, places - filled.replicas.keys())
         return any(

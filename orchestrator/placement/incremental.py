@@ -67,8 +67,8 @@ def replanned(before: Snapshot, decided: Decision, now: Snapshot, settings: Plac
 
     Services that keep their places keep their decisions to the letter: figures and refusals are of the time when they
     were planned, and know no site that joined since. The objective is of today. Its lower bound holds the others fixed:
-    nothing is better for the services planned anew while the others stay as they are; its name says so. Nobody
-    affected: the decision itself, with its objective and bound of then.
+    nothing is better for the services planned anew while the others stay as they are; its name says so. Prices are of
+    those services too. Nobody affected: the decision itself, with its objective and bound of then.
     """
     refs = {service.ref for service in now.services}
     most = MOST_AFFECTED * len(refs)

@@ -11,7 +11,7 @@ from orchestrator.model.legs import Leg
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Decision, Snapshot
-from orchestrator.model.specs import AntiAffinity, PolicySpec, QuotaSpec, ServiceSpec, SiteSpec, Within
+from orchestrator.model.specs import AntiAffinity, PolicySpec, QuotaSpec, ServiceSpec, SiteRule, SiteSpec, Within
 from orchestrator.placement import place
 from orchestrator.placement.changes import Cause
 from orchestrator.placement.incremental import OF_PART, Replanned, affected, replan, replanned
@@ -103,6 +103,10 @@ EVENTS: dict[str, tuple[Snapshot, dict[str, Cause]]] = {
     "another policy": (fleet(services=[ONE, replace(TWO, policy=FIRM), THREE]), {"two": Cause.SPEC}),
     "another version": (fleet(services=[ONE, replace(TWO, version=THREE.version), THREE]), {"two": Cause.SPEC}),
     "a freeze": (fleet(services=[ONE, replace(TWO, freeze="now"), THREE]), {"two": Cause.SPEC}),
+    "its site is ruled out": (
+        fleet(services=[ONE, replace(TWO, rules=(SiteRule(SiteName("edge-b"), "false", 10.0),)), THREE]),
+        {"two": Cause.RULES},
+    ),
     "it is no longer preferred": (fleet(services=[ONE, replace(TWO, rules=()), THREE]), {}),
     "a service joins": (fleet(services=[ONE, TWO, THREE, wants("four", "spare")]), {"four": Cause.NEW}),
     "a replica is gone": (fleet(claims=CLAIMS[1:]), {"one": Cause.CLAIMS}),
@@ -162,6 +166,19 @@ def test_more_calls_than_replicas_carry_touch_their_service_only() -> None:
     found = after(before, much_more)
     assert named(found.causes) == {"one": Cause.DEMAND}
     assert sum(counts(by_service(found.decision)["one"]).values()) == 2
+
+
+def test_calls_that_would_not_survive_a_loss_touch_their_service() -> None:
+    """Two sites carry half of the calls each. Each replica bears its 310 calls/s, and not 620."""
+    safe = replace(POLICY, name="safe", survive_site_losses=1, max_share_per_domain=0.5)
+    before, more = (
+        fleet(services=[wants("one", "edge-a", rate, safe), TWO, THREE], claims=(), quotas=()) for rate in (500, 620)
+    )
+    found = after(before, more)
+    assert named(found.causes) == {"one": Cause.LOSS}
+    decided = by_service(found.decision)["one"]
+    assert sum(counts(decided).values()) > 2
+    assert decided.shortfalls == ()
 
 
 def test_the_objective_is_that_of_a_plan_of_all_where_both_plan_the_same() -> None:
