@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.resources import Resources
@@ -209,10 +210,21 @@ class Filling:
 
     def stand_by(self) -> None:
         """Replicas that the policy wants beyond those that the demand needs: new failure domains, then new sites."""
-        policy = self.service.policy
-        while self.total < policy.replicas_min or len(self.domains) < self.domains_wanted:
-            if not any(self._open(candidate) for candidate in self._ranked_to_stand_by()):
-                return
+        while len(self.domains) < self.domains_wanted:
+            elsewhere = (c for c in self.candidates.values() if c.site.failure_domain not in self.domains)
+            if not any(self._open(candidate) for candidate in sorted(elsewhere, key=self._to_stand_by)):
+                break
+        waiting = [(self._to_stand_by(candidate), candidate) for candidate in self.candidates.values()]
+        heapify(waiting)
+        while waiting and self.held().total < self.service.policy.replicas_min:
+            _, candidate = heappop(waiting)
+            if self._open(candidate):
+                heappush(waiting, (self._to_stand_by(candidate), candidate))
+
+    def _to_stand_by(self, candidate: Candidate) -> tuple[bool, int, Rank]:
+        """Where the outline wishes for more, then where there are fewest, then the best. No two are equal."""
+        has = self.replicas.get(candidate.site.name, 0)
+        return not self.wishes(candidate), has, candidate.rank(self.gain)
 
     def _open(self, candidate: Candidate) -> bool:
         site = candidate.site.name
@@ -239,21 +251,6 @@ class Filling:
     def ranked(self) -> list[Candidate]:
         """By cost over all zones that a site can serve."""
         return sorted(self.candidates.values(), key=lambda candidate: candidate.rank(self.gain))
-
-    def _ranked_to_stand_by(self) -> list[Candidate]:
-        domains = self.domains
-        lacking = len(domains) < self.domains_wanted
-
-        def order(candidate: Candidate) -> tuple[bool, bool, int, Rank]:
-            same_domain = lacking and candidate.site.failure_domain in domains
-            has = self.replicas.get(candidate.site.name, 0)
-            return same_domain, not self.wishes(candidate), has, candidate.rank(self.gain)
-
-        ranked = sorted(self.candidates.values(), key=order)
-        if lacking and self.total >= self.service.policy.replicas_min:
-            # Enough replicas, too few domains: one more in a known domain would not help.
-            return [candidate for candidate in ranked if candidate.site.failure_domain not in domains]
-        return ranked
 
     def wishes(self, candidate: Candidate) -> bool:
         """Whether the outline has more replicas there."""
