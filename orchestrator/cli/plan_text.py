@@ -23,7 +23,7 @@ def plan_text(plan: "Mapping[str, Json]") -> str:
     if not plan.get("changed"):
         return "\n".join([*notes, "No changes: what runs is what is wanted."])
     size = sum(_integer(one.get("size_bytes")) for one in items(plan, "transfers"))
-    summary = f"{_summary(plan)}; at most {bytes_text(size)} over the WAN."
+    summary = f"{_summary(plan)}; at most {bytes_text(size)} over the WAN.{_worth(plan)}"
     parts = [*_objects(plan), *_effect(plan), "\n".join(notes), summary]
     return "\n\n".join(part for part in parts if part)
 
@@ -32,7 +32,7 @@ def effect_text(plan: "Mapping[str, Json]") -> str:
     """Without objects: what another decision would have done."""
     if not plan.get("changed"):
         return "The placement would have been the same."
-    return "\n\n".join(part for part in (*_effect(plan), f"{_summary(plan)}.") if part)
+    return "\n\n".join(part for part in (*_effect(plan), f"{_summary(plan)}.{_worth(plan)}") if part)
 
 
 def _effect(plan: "Mapping[str, Json]") -> Iterator[str]:
@@ -136,6 +136,16 @@ def _summary(plan: "Mapping[str, Json]") -> str:
     counted = ", ".join(f"{acts[act]} to {act}" for act in ("start", "stop", "move", "update"))
     cost = f"{figure(plan.get('usd_per_hour_before'))} -> {figure(plan.get('usd_per_hour'))} $/h"
     return f"Replicas: {counted}; {cost}"
+
+
+def _worth(plan: "Mapping[str, Json]") -> str:
+    """How far from the best the placement can be."""
+    gap = plan.get("gap")
+    if not isinstance(gap, int | float):
+        return ""
+    objective, bound = figure(plan.get("objective_usd_per_hour")), figure(plan.get("lower_bound_usd_per_hour"))
+    proven = f"no placement is below {bound} ({text(plan.get('bound'))}): gap {max(gap, 0.0):.1%}."
+    return f"\nObjective: {objective} $/h with waiting and unserved calls; {proven}"
 
 
 def _mapping(document: "Mapping[str, Json]", key: str) -> "dict[str, Json]":

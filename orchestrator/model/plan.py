@@ -108,7 +108,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`decision` is the one compared with; empty: none was made yet. `causes` says why sites are left and taken."""
+    """`decision` is the one compared with; empty: none was made yet. `causes` says why sites are left and taken.
+
+    Objective, bound and gap are of what would be decided, see `Decision`; `gap` None: nothing is proven.
+    """
 
     decision: str
     changed: bool
@@ -122,3 +125,7 @@ class Plan:
     objects: tuple[ObjectChange, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     problems: tuple[Problem, ...] = ()
+    objective_usd_per_hour: float = 0.0
+    lower_bound_usd_per_hour: float = 0.0
+    bound: str = ""
+    gap: float | None = None

@@ -58,6 +58,10 @@ def effect(
         usd_per_hour_before=before.usd_per_hour if before else 0.0,
         usd_per_hour=after.usd_per_hour,
         causes=told_changes(before, after),
+        objective_usd_per_hour=after.objective_usd_per_hour,
+        lower_bound_usd_per_hour=after.lower_bound_usd_per_hour,
+        bound=after.bound,
+        gap=after.gap,
     )
 
 

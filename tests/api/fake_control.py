@@ -162,6 +162,10 @@ PLAN = Plan(
     costs=(ServiceCost(DIGITS, 0.05, 0.15),),
     usd_per_hour_before=0.05,
     usd_per_hour=0.15,
+    objective_usd_per_hour=4.2,
+    lower_bound_usd_per_hour=4.0,
+    bound="branch and bound",
+    gap=0.05,
     causes=("default/digits: took local: it has room",),
     transfers=tuple(
         Transfer("site/harbour -> front/f", SiteName("harbour"), NodeName(node), Digest("sha256:00"), 15_360)

@@ -40,6 +40,7 @@ def test_a_plan_names_moves_bytes_answers_and_cost(skerry: Skerry, running: Runn
         "default/digits: took local: it has room",
         "Cannot be judged: default/other: policy none does not exist",
         "Replicas: 2 to start, 1 to stop, 1 to move, 0 to update; 0.05 -> 0.15 $/h; at most 30.0 KiB over the WAN.",
+        "Objective: 4.2 $/h with waiting and unserved calls; no placement is below 4 (branch and bound): gap 5.0%.",
     ):
         assert wanted in told, ran.out
     assert running.control.objects == {}
