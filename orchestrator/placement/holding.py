@@ -8,7 +8,7 @@ from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import PlacementSettings, Refusal, ServiceDecision
 from orchestrator.model.specs import ServiceSpec, SiteSpec, Variant
-from orchestrator.placement.candidates import Candidate, Field, Paths, survey
+from orchestrator.placement.candidates import Arc, Candidate, Field, Paths, survey
 from orchestrator.placement.changes import Cause, Changes, clearly_slower
 from orchestrator.placement.filling import NOTHING, Filling
 from orchestrator.placement.ledger import Ledger
@@ -93,16 +93,18 @@ class Keeper:
         filled = Filling(service, kept, ledger, ())
         filled.replicas = {chosen.site: chosen.replicas for chosen in before.chosen}
         filled.left = {unserved.zone: unserved.share for unserved in before.unserved}
-        for share in before.shares:
-            if share.share <= 0:
-                continue
-            arc = kept[share.site].arcs.get(share.zone) if share.site in kept else None
-            if arc is None:
-                return Cause.PATH
+        given = [share for share in before.shares if share.share > 0]
+        ways = [(share, kept[share.site].arcs.get(share.zone)) for share in given if share.site in kept]
+        arcs = [(share, arc) for share, arc in ways if arc is not None]
+        if len(arcs) < len(given):
+            return Cause.PATH
+        wan_bps = service.policy.wan_bps_per_zone
+        # Where two paths say different things of one leg, whoever is told less is planned first, or it never fits.
+        for share, arc in sorted(arcs, key=lambda found: _tightest_bps(found[1], ledger, wan_bps)):
             if clearly_slower(share.response_ms.expected, arc.response.expected):
                 return Cause.SLOWER
             rate_rps = share.share * arc.demand.rate_rps
-            room_rps = ledger.links.room_rps(arc.path, arc.demand, service.policy.wan_bps_per_zone)
+            room_rps = ledger.links.room_rps(arc.path, arc.demand, wan_bps)
             if rate_rps > room_rps * (1 + EXACT) + EXACT:
                 return Cause.ROOM
             ledger.links.send(arc.path, arc.demand, rate_rps)
@@ -159,6 +161,10 @@ class Keeper:
             return seen
         everywhere = survey(service, self.sites, self.paths, ledger, self.settings)
         return Field(candidates=everywhere.candidates | seen.candidates)
+
+
+def _tightest_bps(arc: Arc, ledger: Ledger, wan_bps: float | None) -> float:
+    return min((room.bps for room in ledger.links.rooms(arc.path, arc.demand, wan_bps)), default=math.inf)
 
 
 def _by_variant(decided: ServiceDecision) -> Iterator[tuple[Variant, list[SiteName]]]:
