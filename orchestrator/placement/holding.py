@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.resources import Resources
-from orchestrator.model.snapshot import PlacementSettings, Refusal, ServiceDecision
+from orchestrator.model.snapshot import ChosenSite, PlacementSettings, Refusal, ServiceDecision
 from orchestrator.model.specs import ServiceSpec, SiteSpec, Variant
 from orchestrator.placement.candidates import Arc, Candidate, Field, Paths, survey
 from orchestrator.placement.changes import Cause, Changes, clearly_slower
 from orchestrator.placement.filling import NOTHING, Filling
 from orchestrator.placement.ledger import Ledger
 from orchestrator.placement.objective import CLEARLY, Tariff, counted_rps, tariff_of
+from orchestrator.placement.outline import Outline
 from orchestrator.placement.planning import take_places
 from orchestrator.placement.survival import Survival
 
@@ -43,6 +44,18 @@ class Keeper:
 
     def affected(self, service: ServiceSpec) -> Cause | None:
         return self.changed.of(service, self.decided.get(service.ref))
+
+    def outline(self, service: ServiceSpec) -> Outline:
+        """Where it is to be, and what it takes of its quotas; of its room nothing is held back."""
+        chosen = self.decided[service.ref].chosen
+        needs = (self._need(service, one) * one.replicas for one in chosen)
+        return Outline({one.site: one.replicas for one in chosen}, {}, sum(needs, Resources()), {})
+
+    def _need(self, service: ServiceSpec, chosen: ChosenSite) -> Resources:
+        """Nothing at a site, or of a variant, that is gone."""
+        site = self.sites.get(chosen.site)
+        variants = service.version.variants_on(site.hardware_class) if site else ()
+        return next((one.need for one in variants if one.variant is chosen.variant), Resources())
 
     def keep(self, service: ServiceSpec, ledger: Ledger, disturbed: Collection[SiteName]) -> float | Cause:
         """Records in the ledger what the service holds, and answers what it counts in the objective, USD per hour.
@@ -124,7 +137,10 @@ class Keeper:
             if sum(survival.lacking.values()) > told + CARRIED_TOLERANCE:
                 return Cause.LOSS
         needs = (seen.candidates[site].variant.need * count for site, count in filled.replicas.items())
-        taken = sum(needs, ledger.taken.get(service.ref.namespace, Resources()))
+        own = sum(needs, Resources())
+        if service.freeze is not None or own == Resources():
+            return None  # no quota takes away what a freeze keeps, and who has nothing has not too much
+        taken = ledger.taken.get(service.ref.namespace, Resources()) + own
         spaces = (quota for quota in ledger.quotas if quota.namespace == service.ref.namespace)
         return Cause.ROOM if any(not taken.fits_in(quota.limit) for quota in spaces) else None
 

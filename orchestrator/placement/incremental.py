@@ -135,11 +135,14 @@ class _Fleet:
         keeper, found = self.keeper, _Round()
         ledger = ledger_of(keeper.sites, self.services, self.now.claims, self.now.quotas)
         disturbed = set(keeper.changed.disturbed)
-        for _, group in groupby(self.services, key=lambda service: service.policy.priority):
+        for _, members in groupby(self.services, key=lambda service: service.policy.priority):
+            group = [(service, told.get(service.ref) or keeper.affected(service)) for service in members]
+            # Rivals are kept from where these are to be, as they were when all were planned together.
+            ledger.reserved = {service.ref: keeper.outline(service) for service, cause in group if cause is None}
             anew: list[ServiceSpec] = []
-            for service in group:
-                cause = told.get(service.ref) or keeper.affected(service)
+            for service, cause in group:
                 if cause is None:
+                    del ledger.reserved[service.ref]
                     kept = keeper.keep(service, ledger, disturbed)
                     if not isinstance(kept, Cause):
                         found.kept.append(keeper.decided[service.ref])
