@@ -3,8 +3,8 @@
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Sequence, Set
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,7 +37,15 @@ def planner_version() -> str:
 
 def to_json(value: Snapshot | Decision | ServiceDecision | DecisionInputs | Plan | PlacementView | Remedy) -> str:
     """Sorted keys, no spaces: the same value is the same text."""
-    return json.dumps(asdict(value), sort_keys=True, separators=(",", ":"), default=sorted)  # sets have no order
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> object:
+    """Of what JSON does not know: dataclasses by field, and sets, which have no order. `asdict` copies all first."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    assert isinstance(value, Set)
+    return sorted(value)
 
 
 def inputs_from(text: str) -> DecisionInputs:
