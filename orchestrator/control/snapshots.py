@@ -117,15 +117,15 @@ def take_snapshot(
 
 def _sites(world: World, observed: Observed, region: str) -> tuple[SiteSpec, ...]:
     holding = {claim.node for claim in world.claims}
+    nodes_at: dict[SiteName, list[NodeSpec]] = {}
+    for node in observed.nodes.values():
+        # A silent node that holds replicas still counts: it is not dead until their services' policies say so.
+        if node.phase is NodePhase.ATTACHED or node.node in holding:
+            nodes_at.setdefault(node.site, []).append(NodeSpec(node.node, node.capacity, node.silent_s))
     found: list[SiteSpec] = []
     for stored in sorted(world.of("Site"), key=lambda s: s.key):
         name = SiteName(stored.key.name)
-        # A silent node that holds replicas still counts: it is not dead until their services' policies say so.
-        nodes = [
-            NodeSpec(node.node, node.capacity, node.silent_s)
-            for node in observed.nodes.values()
-            if node.site == name and (node.phase is NodePhase.ATTACHED or node.node in holding)
-        ]
+        nodes = nodes_at.get(name, [])
         is_region = stored.spec.get("kind") == "region"
         # The embedded plane runs inside its one region; another region's Ray is not ours to reach yet.
         reachable = name == region if is_region else bool(nodes)

@@ -5,12 +5,13 @@ Why CEL, and why this library: docs/decisions/0004-cel.md.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Protocol, TypeAlias
 
 from pydantic import AfterValidator, Field
 
+from orchestrator.model.resources import Resources
 from orchestrator.model.specs import SiteKind, SiteRule, SiteSpec
 from orchestrator.objects.fields import refuse
 
@@ -161,14 +162,21 @@ class Expressions:
     preferred: tuple[tuple[float, str], ...]  # weight, expression
 
     def rule(self, site: SiteSpec) -> SiteRule:
-        facts = facts_of(site)
-        failed = [text for text in self.required if not holds(text, facts)]
-        return SiteRule(
-            site=site.name,
-            failed_requirement=failed[0] if failed else None,
-            preference=sum(weight for weight, text in self.preferred if holds(text, facts)),
-            also_failed=tuple(failed[1:]),
-        )
+        # What changes from moment to moment is no fact.
+        return _rule(self, replace(site, capacity=Resources(), nodes=(), reachable=True))
+
+
+# Facts seldom change, and a snapshot asks for each policy and site: as many answers as a large fleet has.
+@lru_cache(maxsize=1 << 18)
+def _rule(expressions: Expressions, site: SiteSpec) -> SiteRule:
+    facts = facts_of(site)
+    failed = [text for text in expressions.required if not holds(text, facts)]
+    return SiteRule(
+        site=site.name,
+        failed_requirement=failed[0] if failed else None,
+        preference=sum(weight for weight, text in expressions.preferred if holds(text, facts)),
+        also_failed=tuple(failed[1:]),
+    )
 
 
 def site_rules(expressions: Expressions, sites: Sequence[SiteSpec]) -> tuple[SiteRule, ...]:
