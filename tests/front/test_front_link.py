@@ -26,9 +26,11 @@ async def serving(root: Path) -> AsyncIterator[grpc.aio.Channel]:
     link_pb2_grpc.add_ProbeServicer_to_server(ProbeServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield channel
-    await server.stop(0)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+    finally:
+        await server.stop(0)
 
 
 async def fetched(channel: grpc.aio.Channel, digest: str, offset: int = 0) -> tuple[bytes, list[link_pb2.FetchChunk]]:
