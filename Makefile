@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Clones share one download cache; a second run installs from it.
 LOCK := .venv/bin/uv pip compile -q --universal --python-version 3.11 -c locks/constraints.txt --generate-hashes
 
-.PHONY: help demo test check proto schema tools lock bench soak clean
+.PHONY: help demo test check proto schema tools lock bench soak clean lint pure
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -45,15 +45,21 @@ tools: ## system tools that the tests need (PostgreSQL, a C compiler)
 demo: .venv/ready .venvs/tritonclient/ready ## the main job, on embedded defaults
 	$(PY) -m benchmarks.demo
 
-check: .venv/ready ## lint, types, import rule, stale stubs, pure tests: no servers, at most a minute
+check: lint pure ## lint, types, import rule, stale stubs, pure tests: no servers, at most a minute
+
+lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -q -m 'not real'
 
-test: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools ## every test, on real parts
-	$(PY) -m pytest -q
+# Once for `make check test`. These share nothing, so every core takes some; real parts would take time from each other.
+pure: .venv/ready
+	$(PY) -m pytest -q -m 'not real and not slow' -n auto --dist worksteal
+
+test: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools pure ## every test, on real parts
+	$(PY) -m pytest -q -m slow -n auto --dist worksteal
+	$(PY) -m pytest -q -m real
 
 bench: .venv/ready .venvs/tritonclient/ready ## the figures, each with its baseline and the machine's name
 	$(PY) -m benchmarks.cli_start

@@ -31,7 +31,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_a_forbidden_import_is_refused(tmp_path: Path) -> None:
     for name in ("orchestrator", "workers", "protos"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -15,7 +15,7 @@ from orchestrator.model.specs import PolicySpec
 from orchestrator.placement import place
 from orchestrator.placement.auditing import audit
 
-pytestmark = pytest.mark.real  # half a minute of plans
+pytestmark = pytest.mark.slow  # half a minute of plans
 
 
 @pytest.mark.parametrize("size", ["tiny", "small", "medium"])

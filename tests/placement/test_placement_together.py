@@ -175,7 +175,7 @@ def test_more_of_a_resource_never_raises_the_bound(world: Snapshot, settings: Pl
     assert after.lower_bound_usd_per_hour <= before.lower_bound_usd_per_hour * (1 + 1e-4) + 1e-4
 
 
-@pytest.mark.real
+@pytest.mark.slow
 @tried(max_examples=25, deadline=None)
 @given(snapshots(), settings_of_planner, st.integers(0, 3))
 def test_the_search_finds_plans_of_what_was_lowered(world: Snapshot, settings: PlacementSettings, seed: int) -> None:
@@ -195,7 +195,7 @@ def test_the_search_finds_plans_of_what_was_lowered(world: Snapshot, settings: P
     assert all(share <= 1 + SLACK for share in served.values())
 
 
-@pytest.mark.real
+@pytest.mark.slow
 @tried(max_examples=25, deadline=None)
 @given(snapshots(), settings_of_planner)
 def test_a_searched_plan_is_never_better_than_what_was_proven(world: Snapshot, settings: PlacementSettings) -> None:
@@ -210,7 +210,7 @@ def test_a_searched_plan_is_never_better_than_what_was_proven(world: Snapshot, s
     assert exact.objective_usd_per_hour >= searched.lower_bound_usd_per_hour * (1 - SLACK) - SLACK
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_rules_that_the_search_cannot_say_are_kept_by_solving_a_service_by_itself() -> None:
     """Two replicas at most, three zones with a near site each: the search would use all three, half filled."""
     zones = ("east", "north", "west")
@@ -228,7 +228,7 @@ def test_rules_that_the_search_cannot_say_are_kept_by_solving_a_service_by_itsel
     assert counts(searched.services[0])["edge-middle"] == 1
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_of_two_that_are_kept_apart_the_one_with_less_to_lose_gives_way() -> None:
     legs = [relay_leg("edge-a", 2), relay_leg("edge-b", 20)]
     few = service(

@@ -15,7 +15,7 @@ from orchestrator.placement.relaxing import NOTHING, cheapest_relaxation
 from tests.placement.relaxed import applied, generous, unserved
 from tests.strategies import settings_of_planner, snapshots
 
-pytestmark = pytest.mark.real  # half a minute of plans
+pytestmark = pytest.mark.slow  # half a minute of plans
 
 SOME = tried(max_examples=60, deadline=None)
 Left = dict[tuple[ServiceRef, ZoneName], float]

@@ -17,7 +17,7 @@ from orchestrator.placement.search.repair import Repairs
 from orchestrator.placement.search.solve import LEAST_CUT_DEMANDS, Effort, effort_for, empty_state, new_lane, solve
 from tests.placement.programmes import made_up
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.slow
 EFFORT = Effort(iterations=300, moves=2_000)
 seeds = st.integers(0, 10_000)
 

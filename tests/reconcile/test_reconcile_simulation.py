@@ -11,7 +11,7 @@ from orchestrator.reconcile.flapping import MOST_REVERSALS
 from orchestrator.reconcile.sharing import SHARE_PER_S
 from tests.reconcile.simulated_fleet import NO_LIMIT, TICK_S, Link, SimulatedFleet
 
-pytestmark = pytest.mark.real  # half a minute of plans
+pytestmark = pytest.mark.slow  # half a minute of plans
 
 HOUR_S = 3_600.0
 # The nearest link takes all calls at 0.8 of its throughput: its p99 is then far above that of the next one.

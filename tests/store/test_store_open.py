@@ -3,6 +3,7 @@
 import os
 import socket
 import sqlite3
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -186,7 +187,7 @@ def not_root(tmp_path: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    entered = [tmp_path, *tmp_path.parents[:2]]
+    entered = [folder for folder in (tmp_path, *tmp_path.parents) if not folder.stat().st_mode & stat.S_IXOTH]
     before = [folder.stat().st_mode for folder in entered]
     for folder in entered:
         folder.chmod(0o755)
