@@ -12,6 +12,10 @@ from orchestrator.errors import InvalidRequest
 CONTROL_LOG = "control-plane.log"
 # With all inputs a decision over three sites takes 0.5 KB, over 300 some 40 KB, over 2,000 some 200 KB.
 DECISIONS_KEPT, DECISIONS_KEPT_DAYS = 2_000, 30.0
+# Of a service and a site, up to which each tick plans all: a plan of so many takes half a second, as long as a tick.
+PLAN_ALL_PAIRS = 1_000
+# Beyond them beside the ticks, for what creeps below their tolerances, and for gains that need several sites at once.
+PLAN_ALL_EVERY_S = 600.0
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -39,6 +43,8 @@ class Settings:
     decisions_kept_days: float = DECISIONS_KEPT_DAYS
     tick_s: float = 0.5
     lease_ttl_s: float = 4.0
+    plan_all_pairs: int = PLAN_ALL_PAIRS
+    plan_all_every_s: float = PLAN_ALL_EVERY_S
 
     @property
     def store(self) -> str:
@@ -61,7 +67,7 @@ class Settings:
             "SKERRY_ZONE": self.zone,
             "SKERRY_DECISIONS_KEPT": str(self.decisions_kept),
             "SKERRY_DECISIONS_KEPT_DAYS": str(self.decisions_kept_days),
-        }  # tick_s and lease_ttl_s are constants that only tests change
+        }  # those from tick_s on are constants that only tests change
 
     @property
     def logs_dir(self) -> Path:

@@ -26,11 +26,13 @@ from rich.table import Table
 
 from orchestrator.clock import SystemClock
 from orchestrator.control.board import Board
+from orchestrator.control.full_plans import FullPlans
 from orchestrator.control.observations import Observations
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.model.running import CloudReplicas
 from orchestrator.model.stored import Batch, Json, Lease, Owner, Put
 from orchestrator.objects import key_of, labels_of, spec_of, validate
+from orchestrator.settings import PLAN_ALL_EVERY_S, PLAN_ALL_PAIRS
 from orchestrator.store import open_store
 from orchestrator.store.sql import SqlStore
 from protos.link.v1 import link_pb2
@@ -119,7 +121,8 @@ async def one_round(folder: Path, options: argparse.Namespace) -> Round:
         observations.front_attached(link_pb2.FrontHello(front="f", region="local"), clock.now_s())
         observations.front_reported("f", report(options.nodes, options.seed), clock.now_s())  # type: ignore[arg-type]
         ids = (f"{number:08x}" for number in count())
-        loop = PlacementLoop(store, NoRegion(), observations, board, clock, "local", ids)
+        full_plans = FullPlans(clock, PLAN_ALL_PAIRS, PLAN_ALL_EVERY_S)
+        loop = PlacementLoop(store, NoRegion(), observations, board, clock, "local", ids, full_plans)
         lease = store.acquire_lease("leader", "benchmark", LEASE_S)
         tick_s = await _tick(loop, lease)
         claims, assigned = len(store.claims()), sum(len(a.replicas) for a in board.published.assignments.values())

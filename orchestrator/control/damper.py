@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.control.codec import decision_from
@@ -13,7 +13,6 @@ from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import ServiceRef
 from orchestrator.model.inputs import DecisionInputs
 from orchestrator.model.snapshot import Decision
-from orchestrator.placement.deciding import decide
 from orchestrator.reconcile.damping import Admitted, Watch, Watches, admit, hold_told, made, remembered, told, watched
 from orchestrator.reconcile.flapping import WINDOW_S
 from orchestrator.reconcile.observed import Observed
@@ -51,7 +50,13 @@ class Damper:
         self.watches, self._routes = remembered(await asyncio.to_thread(_recent, store, now_s - wall_s, wall_s)), []
 
     async def admit(
-        self, taken: Taken, inputs: DecisionInputs, proposed: Decision, running: Decision, now_s: float
+        self,
+        taken: Taken,
+        inputs: DecisionInputs,
+        proposed: Decision,
+        running: Decision,
+        decide: Callable[[DecisionInputs], Decision],
+        now_s: float,
     ) -> Admitted | None:
         """What of the proposal is made now, if anything."""
         self.watches = watched(self.watches, running, proposed, taken.asked(), taken.urgent(running), now_s)

@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from orchestrator.clock import Clock
 from orchestrator.control.board import Board, Published
 from orchestrator.control.codec import decision_from, planner_version, stored_decision
 from orchestrator.control.damper import Damper
+from orchestrator.control.full_plans import Base, FullPlans
 from orchestrator.control.observations import Observations
 from orchestrator.control.publishing import assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
@@ -24,7 +26,7 @@ from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.running import CloudReplicas
 from orchestrator.model.snapshot import Decision, PlacementSettings, ServiceDecision, Snapshot
 from orchestrator.model.stored import Batch, Key, Lease, Owner, Put, StoredDecision
-from orchestrator.placement.deciding import decide
+from orchestrator.placement.deciding import Decided, decide, decided
 from orchestrator.reconcile.assignments import AssignedReplica, assignments
 from orchestrator.reconcile.causes import told_changes
 from orchestrator.reconcile.cloud import cloud_replicas
@@ -54,13 +56,34 @@ class Current:
 
 @dataclass(slots=True)
 class Judgement:
-    """What the last tick saw, for `explain`: fresher measurements than the stored decision's."""
+    """What the last tick saw, for `explain`: fresher measurements than those of the decision in force."""
 
     snapshot: Snapshot
     decision: Decision
     at_s: float
     settings: PlacementSettings
-    took_s: float  # from looking to having decided
+    took_s: float  # to plan all
+    base: Base | None = None  # that services which nothing touched since go on from
+
+    def seen(self, decided: ServiceDecision) -> tuple[Snapshot, float]:
+        """What one service's part was made of, and when that was looked at."""
+        if self.base is not None and any(one is decided for one in self.base.decision.services):
+            return self.base.snapshot, self.base.taken_s
+        return self.snapshot, self.at_s
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What would be decided of a world, and `based`: the plan of all that it goes on from, if it does."""
+
+    taken: Taken
+    inputs: DecisionInputs
+    decided: Decided
+    based: Decision | None
+
+    @property
+    def decision(self) -> Decision:
+        return self.decided.decision
 
 
 class PlacementLoop:
@@ -75,16 +98,17 @@ class PlacementLoop:
         clock: Clock,
         region: str,
         ids: Iterator[str],
-        settings: PlacementSettings | None = None,
+        full_plans: FullPlans,
     ) -> None:
         self._store, self._observations = store, observations
         self._board, self._clock, self._region, self._ids = board, clock, region, ids
-        self._settings = settings or PlacementSettings()
+        self._settings = PlacementSettings()
         self._epoch = 0
         self._since_s = 0.0
         self._routes_key: object = None
         self._routes_count = 0
         self.damper = Damper()
+        self.full_plans = full_plans
         self.region = RegionKeeper(cloud)
         self.current: Current | None = None
         self.judgement: Judgement | None = None
@@ -100,12 +124,15 @@ class PlacementLoop:
         observed = self._observations.observed(now_s)
         if _unreported(world, observed, now_s - self._since_s):
             return
-        taken, inputs, decision = await self.decide(world, observed, now_s)
+        proposal = await self.propose(world, observed, now_s)
+        taken, decision = proposal.taken, proposal.decision
+        self.full_plans.made(proposal.inputs, proposal.decided, now_s)
         judged = tuple(s for s in decision.services if s.service not in taken.problems)
-        took_s = self._clock.now_s() - now_s
-        self.judgement = Judgement(taken.snapshot, replace(decision, services=judged), now_s, self._settings, took_s)
+        seen, base = replace(decision, services=judged), self.full_plans.base
+        took_s = base.took_s if base else self._clock.now_s() - now_s
+        self.judgement = Judgement(taken.snapshot, seen, now_s, self._settings, took_s, base)
         self.damper.brake(taken, world.claims, observed)
-        current, fresh = await self._adopt(taken, inputs, decision, lease, now_s)
+        current, fresh = await self._adopt(proposal, lease, now_s)
         try:
             await self._commit(current, world, taken, observed, fresh, lease)
         except Conflict as err:
@@ -119,12 +146,14 @@ class PlacementLoop:
                 log.error("object cannot be read and is left out", extra={"object": str(key), "reason": reason})
         self.unreadable = found
 
-    async def decide(self, world: World, observed: Observed, now_s: float) -> tuple[Taken, DecisionInputs, Decision]:
+    async def propose(self, world: World, observed: Observed, now_s: float) -> Proposal:
         """What would be decided if `world` were what the store says; `plan` asks this too."""
         wall_s = self._clock.wall_s()
         taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s, wall_s)
-        inputs = DecisionInputs(taken.snapshot, self._settings, SEED, planner_version(), self._carried(taken))
-        return taken, inputs, await asyncio.to_thread(decide, inputs)
+        base = self.full_plans.base_for(taken.snapshot)
+        then, based = (base.snapshot, base.decision) if base else (None, None)
+        inputs = DecisionInputs(taken.snapshot, self._settings, SEED, planner_version(), self._carried(taken), then)
+        return Proposal(taken, inputs, await asyncio.to_thread(decided, inputs, based), based)
 
     def too_early(self, world: World, observed: Observed, now_s: float) -> bool:
         """Whether it is too early to judge: the links have not said yet what runs."""
@@ -133,6 +162,7 @@ class PlacementLoop:
     async def _begin(self, lease: Lease, now_s: float) -> None:
         """A new epoch: what was decided is read anew, what was observed is waited for."""
         self._epoch, self._since_s, self._routes_count, self._routes_key = lease.epoch, now_s, 0, None
+        self.full_plans.end()
         await self.damper.begin(self._store, now_s, self._clock.wall_s())
         try:
             stored = await asyncio.to_thread(self._store.latest_decision)
@@ -142,13 +172,12 @@ class PlacementLoop:
             log.error("decision in force not readable, deciding anew", extra={"reason": str(err)})
             self.current = None
 
-    async def _adopt(
-        self, taken: Taken, inputs: DecisionInputs, decision: Decision, lease: Lease, now_s: float
-    ) -> tuple[Current, StoredDecision | None]:
+    async def _adopt(self, proposal: Proposal, lease: Lease, now_s: float) -> tuple[Current, StoredDecision | None]:
         """The decision to carry out now, and what to store of it if it is a new one."""
-        running = self.current
+        running, inputs, decision = self.current, proposal.inputs, proposal.decision
         if running is not None:
-            admitted = await self.damper.admit(taken, inputs, decision, running.decision, now_s)
+            again = partial(decide, based=proposal.based)
+            admitted = await self.damper.admit(proposal.taken, inputs, decision, running.decision, again, now_s)
             if admitted is None:
                 return running, None
             inputs, decision = admitted.inputs, admitted.decision

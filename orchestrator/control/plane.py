@@ -32,16 +32,14 @@ from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.planning import as_written, plan, with_objects
 from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
-from orchestrator.control.snapshots import take_snapshot
 from orchestrator.control.statuses import placed_reason, ready_message
 from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world, unreadable_reason
 from orchestrator.errors import Conflict, InvalidRequest, NotFound
 from orchestrator.model.ids import DecisionId, ServiceRef, SiteName
 from orchestrator.model.plan import ObjectChange
-from orchestrator.model.snapshot import PlacementSettings, Snapshot
+from orchestrator.model.snapshot import Snapshot
 from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, Retention, StoredObject
 from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate, validate_all
-from orchestrator.placement import place
 from orchestrator.reconcile.viewing import view_in_force
 from workers.artifacts.library import ArtifactLibrary
 
@@ -90,14 +88,13 @@ class Plane:
         now_s = self.clock.now_s()
         after = await asyncio.to_thread(with_objects, world, written)
         observed = self.observations.observed(now_s)
-        taken = take_snapshot(after, self.observations, observed, self.region, now_s, now_s, self.clock.wall_s())
-        decision = await asyncio.to_thread(place, taken.snapshot, PlacementSettings(), 0)
+        proposal = await self.placing.propose(after, observed, now_s)
         warnings = {
             Key("ModelService", d.service.namespace, d.service.name): [placed_reason(d)[1]]
-            for d in decision.services
+            for d in proposal.decision.services
             if d.unserved or d.shortfalls
         }
-        for service, problem in taken.problems.items():
+        for service, problem in proposal.taken.problems.items():
             warnings[Key("ModelService", service.namespace, service.name)] = [problem]
         return warnings | _by_policy(warnings, after)
 
@@ -158,7 +155,7 @@ class Plane:
     async def explain(
         self, service: ServiceRef, site: SiteName | None, view: bool = False, remedied: bool = False
     ) -> Explanation:
-        """The service's part of the decision in force, with the last tick's measurements.
+        """The service's part of what the last tick would have, with the measurements that it is made of.
 
         `remedied`: with the cheapest change that would serve each unserved demand, which takes some plans.
         """
@@ -172,8 +169,9 @@ class Plane:
         if decided is None:
             stored = await self.get(Key("ModelService", service.namespace, service.name))
             raise NotFound(f"{service} cannot be judged now: {ready_message(stored)}")
-        about = _about(judgement.snapshot, service)
-        seen = to_json(view_in_force(decided, about, current.id)) if view else ""
+        seen, seen_s = judgement.seen(decided)
+        about = _about(seen, service)
+        view_json = to_json(view_in_force(decided, about, current.id)) if view else ""
         found = await remedies(judgement, service, self.clock) if remedied else ()
         if site is not None:
             decided = replace(
@@ -182,10 +180,10 @@ class Plane:
                 shares=tuple(s for s in decided.shares if s.site == site),
                 refused=tuple(r for r in decided.refused if r.site == site),
             )
-        age_s = self.clock.now_s() - judgement.at_s
+        age_s = self.clock.now_s() - seen_s
         told = tuple(to_json(one) for one in found)
         held = self.placing.damper.told(service, current.decision)
-        return Explanation(current.id, to_json(decided), to_json(about), age_s, seen, told, held)
+        return Explanation(current.id, to_json(decided), to_json(about), age_s, view_json, told, held)
 
     async def status(self) -> Status:
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)

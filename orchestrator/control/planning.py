@@ -43,7 +43,8 @@ async def plan(
     observed = observations.observed(now_s)
     if placing.too_early(world, observed, now_s):
         raise Unavailable("plan: the sites and fronts are still reporting what runs: ask again in a few seconds")
-    taken, _, decision = await placing.decide(world, observed, now_s)
+    proposal = await placing.propose(world, observed, now_s)
+    taken, decision = proposal.taken, proposal.decision
     services, sites = taken.snapshot.services, {site.name: site for site in taken.snapshot.sites}
     wanted = wants(decision, services, world.claims, sites)
     after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s, taken.braked)

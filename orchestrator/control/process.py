@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from orchestrator.api.servicer import serve_control
 from orchestrator.clock import Clock
 from orchestrator.control.board import Board
+from orchestrator.control.full_plans import FullPlans
 from orchestrator.control.housekeeping import Housekeeping
 from orchestrator.control.jobs import TrainingLoop
-from orchestrator.control.leader import Leader
+from orchestrator.control.leader import RENEW_AT, Leader
 from orchestrator.control.links import FrontLinkServicer, ReplicaLinkServicer
 from orchestrator.control.observations import Observations
 from orchestrator.control.placing import PlacementLoop
@@ -44,7 +45,8 @@ async def run_plane(
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     leader = Leader(store, holder, settings.lease_ttl_s, clock)
     library = await asyncio.to_thread(ArtifactLibrary, settings.artifacts)
-    placing = PlacementLoop(store, cloud, observations, board, clock, settings.region, replica_suffixes())
+    full_plans = FullPlans(clock, settings.plan_all_pairs, settings.plan_all_every_s)
+    placing = PlacementLoop(store, cloud, observations, board, clock, settings.region, replica_suffixes(), full_plans)
     training = TrainingLoop(store, trainer, library, clock, SiteName(settings.region), settings.state_dir / "jobs")
     retention = Retention(settings.decisions_kept, settings.decisions_kept_days)
     housekeeping = Housekeeping(store, clock, retention)
@@ -72,13 +74,23 @@ async def run_plane(
     on_ready()
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_lead(leader.hold, settings.tick_s, placing.tick))
-            # Beside it: a cluster that is slow to answer must delay neither the lease nor the routes.
+            # Each beside the others: what is slow at one must delay neither the lease nor the routes.
+            tasks.create_task(_renew(leader, settings.lease_ttl_s * RENEW_AT / 2))
+            tasks.create_task(_lead(leader.held, settings.tick_s, placing.tick))
             tasks.create_task(_lead(leader.held, settings.tick_s, training.tick))
             tasks.create_task(_lead(leader.held, settings.tick_s, housekeeping.tick))
     finally:
         await server.stop(1.0)
         await leader.release()
+
+
+async def _renew(leader: Leader, every_s: float) -> None:
+    while True:
+        try:
+            await leader.hold()
+        except OrchestratorError as err:
+            log.warning("lease not renewed", extra={"reason": str(err)})
+        await asyncio.sleep(every_s)
 
 
 async def _lead(

@@ -12,6 +12,8 @@ class DecisionInputs:
     """`planner` names the code that decided: with the same on the same architecture the answer is the same to the bit.
 
     `carried` are the parts of services that could not be judged then: they went on as they were decided before.
+    `base`, of a large fleet, is what the last plan of all was made of: the decision goes on from that plan, and only
+    what differs is planned anew. None: this is a plan of all.
     """
 
     snapshot: Snapshot
@@ -19,3 +21,4 @@ class DecisionInputs:
     seed: int
     planner: str
     carried: tuple[ServiceDecision, ...] = ()
+    base: Snapshot | None = None

@@ -146,7 +146,8 @@ def admit(
     now = due(watches, now_s)
     gaining = frozenset(s for s in now if watches[s].need is Need.GAIN)
     if gaining:
-        alone = decide(replace(inputs, snapshot=unloaded(inputs.snapshot, running)))
+        base = unloaded(inputs.base, running) if inputs.base else None
+        alone = decide(replace(inputs, snapshot=unloaded(inputs.snapshot, running), base=base))
         seeming = frozenset(s for s in gaining if _moves_for_own_queue(s, running, proposed, alone))
         now -= seeming
         watches = dict(watches) | {s: replace(watches[s], since_s={}, proposed_since_s=now_s) for s in seeming}

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -252,13 +252,16 @@ async def until_status(running: Running, kind: str, name: str, phase: str, limit
 
 
 @asynccontextmanager
-async def control_plane(folder: Path, address: str, region: RegionOnPaper | None = None) -> AsyncIterator[Running]:
+async def control_plane(
+    folder: Path, address: str, region: RegionOnPaper | None = None, **constants: float
+) -> AsyncIterator[Running]:
     """On a SQLite store in `folder`; ended as a kill would: without goodbye to anybody but the store's lease.
 
     `region`: one that lives on from an earlier control plane. It is ended unless the test takes it out of `Running`.
+    `constants`: of Settings.
     """
     environ = {"SKERRY_HOME": str(folder), "SKERRY_CONTROL": address, "SKERRY_ZONE": "city"}
-    settings = settings_from(environ)
+    settings = replace(settings_from(environ), **constants)  # type: ignore[arg-type]
     store = await asyncio.to_thread(open_store, settings.store)
     region = region or RegionOnPaper(address)
     cluster, ready = ClusterOnPaper(), asyncio.Event()
