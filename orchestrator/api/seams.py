@@ -24,6 +24,7 @@ class Explanation:
     view_json: str = ""  # a PlacementView (orchestrator/model/view.py), where it was asked for
     remedies_json: tuple[str, ...] = ()
     held: str = ""  # why this is not in force
+    kept_s: float = 0.0  # since it was last planned, where nothing has touched it
 
 
 @dataclass(frozen=True, slots=True)

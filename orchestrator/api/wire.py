@@ -157,6 +157,7 @@ def explain_reply(found: Explanation) -> pb.ExplainReply:
         view_json=found.view_json,
         remedies_json=found.remedies_json,
         held=found.held,
+        kept_s=found.kept_s,
     )
 
 

@@ -76,6 +76,7 @@ def explain(
             "decision": reply.decision,
             "age_s": reply.age_s,
             "held": reply.held,
+            "kept_s": reply.kept_s,
             "placement": json.loads(reply.decision_json),
             "remedies": [json.loads(one) for one in reply.remedies_json],
             "snapshot": json.loads(reply.snapshot_json),
@@ -93,5 +94,10 @@ def show(reply: "pb.ExplainReply", site: str | None, every: bool = False) -> Non
     out.print(f"Decision {reply.decision}, {age_text(reply.age_s)} old", highlight=False)
     if reply.held:
         out.print(f"Held: {reply.held}", highlight=False, markup=False, style="yellow")
+    if reply.kept_s:
+        said = (
+            f"Planned {age_text(reply.kept_s)} ago, and nothing touched it since: refusals and next bests are of then"
+        )
+        out.print(said, highlight=False, style="dim")
     remedies = [json.loads(one) for one in reply.remedies_json]
     out.print(placement_table(json.loads(reply.decision_json), json.loads(reply.snapshot_json), site, remedies, every))

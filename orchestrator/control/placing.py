@@ -10,7 +10,7 @@ from orchestrator.clock import Clock
 from orchestrator.control.board import Board, Published
 from orchestrator.control.codec import decision_from, planner_version, stored_decision
 from orchestrator.control.damper import Damper
-from orchestrator.control.full_plans import Base, FullPlans
+from orchestrator.control.full_plans import FullPlans
 from orchestrator.control.observations import Observations
 from orchestrator.control.publishing import assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
@@ -63,13 +63,7 @@ class Judgement:
     at_s: float
     settings: PlacementSettings
     took_s: float  # to plan all
-    base: Base | None = None  # that services which nothing touched since go on from
-
-    def seen(self, decided: ServiceDecision) -> tuple[Snapshot, float]:
-        """What one service's part was made of, and when that was looked at."""
-        if self.base is not None and any(one is decided for one in self.base.decision.services):
-            return self.base.snapshot, self.base.taken_s
-        return self.snapshot, self.at_s
+    planned_s: float  # when what services that nothing touched since go on from was looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +123,8 @@ class PlacementLoop:
         self.full_plans.made(proposal.inputs, proposal.decided, now_s)
         judged = tuple(s for s in decision.services if s.service not in taken.problems)
         seen, base = replace(decision, services=judged), self.full_plans.base
-        took_s = base.took_s if base else self._clock.now_s() - now_s
-        self.judgement = Judgement(taken.snapshot, seen, now_s, self._settings, took_s, base)
+        took_s, planned_s = (base.took_s, base.taken_s) if base else (self._clock.now_s() - now_s, now_s)
+        self.judgement = Judgement(taken.snapshot, seen, now_s, self._settings, took_s, planned_s)
         self.damper.brake(taken, world.claims, observed)
         current, fresh = await self._adopt(proposal, lease, now_s)
         try:

@@ -169,8 +169,7 @@ class Plane:
         if decided is None:
             stored = await self.get(Key("ModelService", service.namespace, service.name))
             raise NotFound(f"{service} cannot be judged now: {ready_message(stored)}")
-        seen, seen_s = judgement.seen(decided)
-        about = _about(seen, service)
+        about = _about(judgement.snapshot, service)
         view_json = to_json(view_in_force(decided, about, current.id)) if view else ""
         found = await remedies(judgement, service, self.clock) if remedied else ()
         if site is not None:
@@ -180,10 +179,11 @@ class Plane:
                 shares=tuple(s for s in decided.shares if s.site == site),
                 refused=tuple(r for r in decided.refused if r.site == site),
             )
-        age_s = self.clock.now_s() - seen_s
+        now_s = self.clock.now_s()
+        age_s, kept_s = now_s - judgement.at_s, now_s - judgement.planned_s if decided.kept else 0.0
         told = tuple(to_json(one) for one in found)
         held = self.placing.damper.told(service, current.decision)
-        return Explanation(current.id, to_json(decided), to_json(about), age_s, view_json, told, held)
+        return Explanation(current.id, to_json(decided), to_json(about), age_s, view_json, told, held, kept_s)
 
     async def status(self) -> Status:
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)

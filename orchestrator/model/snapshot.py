@@ -205,6 +205,7 @@ class ServiceDecision:
     usd_per_hour: float  # of the replicas
     shortfalls: tuple[Shortfall, ...] = ()
     costs: Costs = Costs()
+    kept: bool = False  # not planned anew: refusals, next bests and reasons are of the plan that it was kept from
 
 
 @dataclass(frozen=True, slots=True)

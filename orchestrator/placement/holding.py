@@ -15,6 +15,7 @@ from orchestrator.placement.ledger import Ledger
 from orchestrator.placement.objective import CLEARLY, Tariff, counted_rps, tariff_of
 from orchestrator.placement.outline import Outline
 from orchestrator.placement.planning import take_places
+from orchestrator.placement.reasons import kept_decision
 from orchestrator.placement.survival import Survival
 
 # Replicas are planned for `target_utilisation`, which leaves room for bursts: so much more of it is no reason to move.
@@ -30,6 +31,14 @@ _CAUSES = {
     Refusal.ANTI_AFFINITY: Cause.RIVAL,
     Refusal.REQUIREMENT: Cause.RULES,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`usd_per_hour`: what it counts in the objective."""
+
+    decision: ServiceDecision
+    usd_per_hour: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,8 @@ class Keeper:
         variants = service.version.variants_on(site.hardware_class) if site else ()
         return next((one.need for one in variants if one.variant is chosen.variant), Resources())
 
-    def keep(self, service: ServiceSpec, ledger: Ledger, disturbed: Collection[SiteName]) -> float | Cause:
-        """Records in the ledger what the service holds, and answers what it counts in the objective, USD per hour.
+    def keep(self, service: ServiceSpec, ledger: Ledger, disturbed: Collection[SiteName]) -> Kept | Cause:
+        """Records in the ledger what the service holds, and answers that with the figures of now.
 
         Or, with the ledger as it was, why it cannot keep that, or could have better. Replicas that fitted are not
         doubted where nothing is `disturbed`: of several packings of the same nodes this may find another.
@@ -78,8 +87,9 @@ class Keeper:
         if isinstance(filled, Filling) and cause is None:
             tariff = tariff_of(service, self._in_reach(service, seen, ledger), ledger)
             if not self._could_gain(before, seen, filled, ledger, tariff):
+                kept = Kept(kept_decision(before, filled), tariff.usd_per_hour(filled))
                 take_places(service, seen, filled, ledger)
-                return tariff.usd_per_hour(filled)
+                return kept
         ledger.links = links
         return cause or Cause.GAIN
 

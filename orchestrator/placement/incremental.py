@@ -1,7 +1,7 @@
 """`replan`: after an event only what it touches is planned anew; all else keeps what it has."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from orchestrator.model.ids import ServiceRef, SiteName
@@ -65,17 +65,18 @@ def replanned(before: Snapshot, decided: Decision, now: Snapshot, settings: Plac
     turn. Where an affected service lacks what it had, and others of its priority stand in its way, these are planned
     with it. When most services cannot stay, `place` plans all.
 
-    Services that keep their places keep their decisions to the letter: figures and refusals are of the time when they
-    were planned, and know no site that joined since. The objective is of today. Its lower bound holds the others fixed:
-    nothing is better for the services planned anew while the others stay as they are; its name says so. Prices are of
-    those services too. Nobody affected: the decision itself, with its objective and bound of then.
+    Services that keep their places keep their refusals, next bests and reasons of the time when they were planned,
+    which know no site that joined since; figures of what they keep are of today. So is the objective. Its lower bound
+    holds the others fixed: nothing is better for the services planned anew while the others stay as they are; its name
+    says so. Prices are of those services too. Nobody affected: objective, bound and prices stay.
     """
     refs = {service.ref for service in now.services}
     most = MOST_AFFECTED * len(refs)
     fleet = _Fleet.of(before, decided, now, settings)
-    causes = fleet.round({}, None).causes
+    kept = fleet.round({}, None)
+    causes = kept.causes
     if not causes and refs == {one.service for one in decided.services}:
-        return Replanned(decided, {}, False)
+        return Replanned(replace(decided, services=kept.services(), usd_per_hour=kept.usd_per_hour), {}, False)
     for _ in range(ROUNDS):
         if _forced(causes) > most:
             break
@@ -104,12 +105,18 @@ class _Round:
         self.bounds |= {found.bound}
         self.prices += found.prices
 
+    def services(self) -> tuple[ServiceDecision, ...]:
+        return tuple(sorted((*self.anew, *self.kept), key=lambda decision: decision.service))
+
+    @property
+    def usd_per_hour(self) -> float:
+        return sum(decision.usd_per_hour for decision in self.services())
+
     def decision(self) -> Decision:
         bound = ", ".join(sorted(self.bounds))
-        services = sorted((*self.anew, *self.kept), key=lambda decision: decision.service)
         return Decision(
-            services=tuple(services),
-            usd_per_hour=sum(decision.usd_per_hour for decision in services),
+            services=self.services(),
+            usd_per_hour=self.usd_per_hour,
             objective_usd_per_hour=self.objective_usd_per_hour,
             lower_bound_usd_per_hour=self.bound_usd_per_hour,
             bound=OF_PART + (bound or "none") if self.kept else bound,
@@ -145,9 +152,9 @@ class _Fleet:
                     del ledger.reserved[service.ref]
                     kept = keeper.keep(service, ledger, disturbed)
                     if not isinstance(kept, Cause):
-                        found.kept.append(keeper.decided[service.ref])
-                        found.objective_usd_per_hour += kept
-                        found.bound_usd_per_hour += kept
+                        found.kept.append(kept.decision)
+                        found.objective_usd_per_hour += kept.usd_per_hour
+                        found.bound_usd_per_hour += kept.usd_per_hour
                         continue
                     # All other causes were told: what is new is that a higher priority was planned.
                     cause = kept if seed is None else Cause.OUTBID

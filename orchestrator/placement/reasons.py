@@ -6,7 +6,16 @@ from dataclasses import replace
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Leg
-from orchestrator.model.snapshot import ChosenSite, Costs, Refusal, RefusalCount, RefusedSite, Share, Unserved
+from orchestrator.model.snapshot import (
+    ChosenSite,
+    Costs,
+    Refusal,
+    RefusalCount,
+    RefusedSite,
+    ServiceDecision,
+    Share,
+    Unserved,
+)
 from orchestrator.model.specs import PolicySpec
 from orchestrator.placement.candidates import Candidate, Field
 from orchestrator.placement.costs import changes_usd_per_hour, unserved_usd_per_hour
@@ -61,6 +70,24 @@ def _chosen(
         reason=_why(candidate, next_best, kept, filled),
         costs=_costs(candidate, filled),
     )
+
+
+def kept_decision(before: ServiceDecision, filled: Filling) -> ServiceDecision:
+    """With the figures of now of what it keeps."""
+    chosen = tuple(_kept(one, filled) for one in before.chosen)
+    return replace(
+        before,
+        chosen=chosen,
+        shares=shares_of(filled),
+        usd_per_hour=filled.usd_per_hour,
+        costs=costs_of(filled, chosen),
+        kept=True,
+    )
+
+
+def _kept(chosen: ChosenSite, filled: Filling) -> ChosenSite:
+    candidate = filled.candidates[chosen.site]
+    return replace(chosen, cost_ms=candidate.cost_ms, costs=_costs(candidate, filled))
 
 
 def _costs(candidate: Candidate, filled: Filling) -> Costs:

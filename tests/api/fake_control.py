@@ -190,6 +190,7 @@ class FakeControl:
     log: list[Change] = field(default_factory=list)
     compacted: int = 0  # the log answers only after this sequence
     held: str = ""  # why a proposal is not in force
+    kept_s: float = 0.0
     before: Callable[[str], None] = lambda call: None
     pushed: list[tuple[PushedModel, bytes]] = field(default_factory=list)
     log_lines: tuple[str, ...] = ("epoch 1", "epoch 2")
@@ -301,7 +302,7 @@ class FakeControl:
             decision = replace(decision, refused=self.refused)
         found = tuple(to_json(one) for one in self.remedies) if remedied else ()
         seen = to_json(view_in_force(decision_for(service), SNAPSHOT, "d-1")) if view else ""
-        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0, seen, found, self.held)
+        return Explanation("d-1", to_json(decision), to_json(SNAPSHOT), 3.0, seen, found, self.held, self.kept_s)
 
     async def plan(self, documents: Sequence[dict[str, Json]], owner: Owner, view: bool) -> Planned:
         self.before("plan")

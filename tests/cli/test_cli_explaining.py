@@ -73,6 +73,14 @@ def test_a_few_refusals_are_listed_anyway(skerry: Skerry, placed: RunningControl
     assert "small-1 all memory 64 MiB 59 MiB small-0: offer 4 small-1: offer 5" in told
 
 
+def test_what_nothing_touched_says_when_it_was_planned(skerry: Skerry, placed: RunningControl) -> None:
+    assert "nothing touched it" not in skerry("explain", "digits").out
+    placed.control.kept_s = 250.0
+    said = "Planned 4m10s ago, and nothing touched it since: refusals and next bests are of then"
+    assert said in words(skerry("explain", "digits").out)
+    assert json.loads(skerry("explain", "digits", "-o", "json").out)["kept_s"] == 250.0
+
+
 def test_what_would_help_is_told_with_its_price(skerry: Skerry, placed: RunningControl) -> None:
     told = words(skerry("explain", "digits").out)
     for wanted in (

@@ -63,9 +63,13 @@ async def test_what_an_event_does_not_touch_keeps_its_decision(
         await until_status(running, "ModelService", "fourth", "Ready")
         after = await running.control.Explain(request)
         assert after.decision != before.decision
-        assert json.loads(after.decision_json) == json.loads(before.decision_json)
-        assert after.snapshot_json == before.snapshot_json
-        assert after.age_s > before.age_s + 0.5
+        then, since = (json.loads(reply.decision_json) for reply in (before, after))
+        assert since["kept"]
+        assert after.kept_s > 0.2
+        assert [one["reason"] for one in since["chosen"]] == [one["reason"] for one in then["chosen"]]
+        assert since["costs"]["changes"] == 0.0  # it runs
+        _, inputs = await newest(running)
+        assert inputs["base"] is not None
 
 
 async def test_the_next_plan_of_all_is_made_beside_the_ticks(tmp_path: Path, address: str, front: FrontInHand) -> None:

@@ -8,7 +8,16 @@ from orchestrator.model.ids import Digest, FrontName, NodeName, ReplicaId, Servi
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
-from orchestrator.model.snapshot import Decision, PlacementSettings, Refusal, RefusedSite, ServiceDecision, Snapshot
+from orchestrator.model.snapshot import (
+    Costs,
+    Decision,
+    Interval,
+    PlacementSettings,
+    Refusal,
+    RefusedSite,
+    ServiceDecision,
+    Snapshot,
+)
 from orchestrator.model.specs import (
     DemandSpec,
     NodeSpec,
@@ -171,3 +180,15 @@ def refusal(decided: ServiceDecision, site: str) -> RefusedSite:
 
 def reasons(decided: ServiceDecision) -> dict[str, Refusal]:
     return {refused.site: refused.reason for refused in decided.refused}
+
+
+def what_is_kept(decided: ServiceDecision) -> ServiceDecision:
+    """Without the figures of the moment."""
+    return replace(
+        decided,
+        chosen=tuple(replace(one, cost_ms=0.0, costs=Costs()) for one in decided.chosen),
+        shares=tuple(replace(one, response_ms=Interval(0.0, 0.0, 0.0), legs=()) for one in decided.shares if one.share),
+        costs=Costs(),
+        usd_per_hour=0.0,
+        kept=False,
+    )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/control/v1/control.proto\x12\x11skerry.control.v1\":\n\tObjectRef\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"k\n\x06Object\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.skerry.control.v1.ObjectRef\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x15\n\rdocument_json\x18\x04 \x01(\t\"F\n\x0c\x41pplyRequest\x12\x16\n\x0e\x64ocuments_json\x18\x01 \x03(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\x9a\x01\n\nApplyReply\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.skerry.control.v1.ApplyReply.Result\x1aU\n\x06Result\x12)\n\x06object\x18\x01 \x01(\x0b\x32\x19.skerry.control.v1.Object\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x10\n\x08warnings\x18\x03 \x03(\t\".\n\x0bListRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\"I\n\tListReply\x12*\n\x07objects\x18\x01 \x03(\x0b\x32\x19.skerry.control.v1.Object\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"L\n\rDeleteRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.skerry.control.v1.ObjectRef\x12\x10\n\x08revision\x18\x02 \x01(\x04\"F\n\x0cWatchRequest\x12\x15\n\rfrom_sequence\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\"S\n\x06\x43hange\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04type\x18\x02 \x01(\t\x12)\n\x06object\x18\x03 \x01(\x0b\x32\x19.skerry.control.v1.Object\"b\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04site\x18\x03 \x01(\t\x12\x0c\n\x04view\x18\x04 \x01(\x08\x12\x10\n\x08remedies\x18\x05 \x01(\x08\"\x95\x01\n\x0c\x45xplainReply\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12\x15\n\rdecision_json\x18\x02 \x01(\t\x12\x15\n\rsnapshot_json\x18\x03 \x01(\t\x12\r\n\x05\x61ge_s\x18\x04 \x01(\x01\x12\x11\n\tview_json\x18\x05 \x01(\t\x12\x15\n\rremedies_json\x18\x06 \x03(\t\x12\x0c\n\x04held\x18\x07 \x01(\t\"\x0f\n\rStatusRequest\"\xa5\x04\n\x0bStatusReply\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x04 \x01(\t\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x32\n\x05parts\x18\x06 \x03(\x0b\x32#.skerry.control.v1.StatusReply.Part\x12\x32\n\x05nodes\x18\x07 \x03(\x0b\x32#.skerry.control.v1.StatusReply.Node\x1aP\n\x04Part\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\r\n\x05\x61ge_s\x18\x05 \x01(\x01\x1a\x36\n\x07Replica\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x1a\xcf\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\r\n\x05\x66ront\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x10\n\x08silent_s\x18\x05 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x04\x12\x16\n\x0e\x63ompute_millis\x18\x07 \x01(\r\x12\x13\n\x0blan_address\x18\x08 \x01(\t\x12\x38\n\x08replicas\x18\t \x03(\x0b\x32&.skerry.control.v1.StatusReply.Replica\"4\n\x0cTrainRequest\x12\x15\n\rdocument_json\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\"\xf4\x01\n\rTrainProgress\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\r\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x0f\n\x07message\x18\x05 \x01(\t\x12>\n\x07metrics\x18\x06 \x03(\x0b\x32-.skerry.control.v1.TrainProgress.MetricsEntry\x12)\n\x06object\x18\x07 \x01(\x0b\x32\x19.skerry.control.v1.Object\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"H\n\x0bLogsRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.skerry.control.v1.ObjectRef\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"\x17\n\x07LogLine\x12\x0c\n\x04line\x18\x01 \x01(\t\"T\n\tPushChunk\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.skerry.control.v1.PushHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"\x9a\x01\n\nPushHeader\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x10\n\x08\x61\x63\x63uracy\x18\x07 \x01(\x01\x12\x16\n\x0e\x61\x63\x63uracy_given\x18\x08 \x01(\x08\"B\n\x0bPlanRequest\x12\x16\n\x0e\x64ocuments_json\x18\x01 \x03(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04view\x18\x03 \x01(\x08\"B\n\tPlanReply\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\x12\x11\n\tplan_json\x18\x02 \x01(\t\x12\x11\n\tview_json\x18\x03 \x01(\t\"-\n\x10\x44\x65\x63isionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"\xa5\x02\n\x0e\x44\x65\x63isionsReply\x12=\n\tdecisions\x18\x01 \x03(\x0b\x32*.skerry.control.v1.DecisionsReply.Decision\x12\x11\n\tretention\x18\x02 \x01(\t\x1a\xc0\x01\n\x08\x44\x65\x63ision\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x12\x13\n\x0bmade_wall_s\x18\x03 \x01(\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x10\n\x08services\x18\x05 \x01(\r\x12\x14\n\x0cusd_per_hour\x18\x06 \x01(\x01\x12\x0f\n\x07\x63hanges\x18\x07 \x03(\t\x12\x10\n\x08in_force\x18\x08 \x01(\x08\x12\x13\n\x0binputs_json\x18\t \x01(\t\x12\x15\n\rdecision_json\x18\n \x01(\t\"6\n\rReplayRequest\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12\x13\n\x0bpolicy_json\x18\x02 \x01(\t\"\xa5\x01\n\x0bReplayReply\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x12\r\n\x05\x65qual\x18\x03 \x01(\x08\x12\x13\n\x0b\x64ifferences\x18\x04 \x03(\t\x12\x12\n\ndecided_by\x18\x05 \x01(\t\x12\x13\n\x0breplayed_by\x18\x06 \x01(\t\x12\x11\n\tplan_json\x18\x07 \x01(\t\x12\x15\n\rdecision_json\x18\x08 \x01(\t2\xbf\x07\n\x07\x43ontrol\x12G\n\x05\x41pply\x12\x1f.skerry.control.v1.ApplyRequest\x1a\x1d.skerry.control.v1.ApplyReply\x12>\n\x03Get\x12\x1c.skerry.control.v1.ObjectRef\x1a\x19.skerry.control.v1.Object\x12\x44\n\x04List\x12\x1e.skerry.control.v1.ListRequest\x1a\x1c.skerry.control.v1.ListReply\x12\x45\n\x06\x44\x65lete\x12 .skerry.control.v1.DeleteRequest\x1a\x19.skerry.control.v1.Object\x12\x45\n\x05Watch\x12\x1f.skerry.control.v1.WatchRequest\x1a\x19.skerry.control.v1.Change0\x01\x12M\n\x07\x45xplain\x12!.skerry.control.v1.ExplainRequest\x1a\x1f.skerry.control.v1.ExplainReply\x12\x44\n\x04Plan\x12\x1e.skerry.control.v1.PlanRequest\x1a\x1c.skerry.control.v1.PlanReply\x12S\n\tDecisions\x12#.skerry.control.v1.DecisionsRequest\x1a!.skerry.control.v1.DecisionsReply\x12J\n\x06Replay\x12 .skerry.control.v1.ReplayRequest\x1a\x1e.skerry.control.v1.ReplayReply\x12J\n\x06Status\x12 .skerry.control.v1.StatusRequest\x1a\x1e.skerry.control.v1.StatusReply\x12L\n\x05Train\x12\x1f.skerry.control.v1.TrainRequest\x1a .skerry.control.v1.TrainProgress0\x01\x12\x44\n\x04Logs\x12\x1e.skerry.control.v1.LogsRequest\x1a\x1a.skerry.control.v1.LogLine0\x01\x12\x41\n\x04Push\x12\x1c.skerry.control.v1.PushChunk\x1a\x19.skerry.control.v1.Object(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/control/v1/control.proto\x12\x11skerry.control.v1\":\n\tObjectRef\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"k\n\x06Object\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.skerry.control.v1.ObjectRef\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x15\n\rdocument_json\x18\x04 \x01(\t\"F\n\x0c\x41pplyRequest\x12\x16\n\x0e\x64ocuments_json\x18\x01 \x03(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\x9a\x01\n\nApplyReply\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.skerry.control.v1.ApplyReply.Result\x1aU\n\x06Result\x12)\n\x06object\x18\x01 \x01(\x0b\x32\x19.skerry.control.v1.Object\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x10\n\x08warnings\x18\x03 \x03(\t\".\n\x0bListRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\"I\n\tListReply\x12*\n\x07objects\x18\x01 \x03(\x0b\x32\x19.skerry.control.v1.Object\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"L\n\rDeleteRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.skerry.control.v1.ObjectRef\x12\x10\n\x08revision\x18\x02 \x01(\x04\"F\n\x0cWatchRequest\x12\x15\n\rfrom_sequence\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\"S\n\x06\x43hange\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04type\x18\x02 \x01(\t\x12)\n\x06object\x18\x03 \x01(\x0b\x32\x19.skerry.control.v1.Object\"b\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04site\x18\x03 \x01(\t\x12\x0c\n\x04view\x18\x04 \x01(\x08\x12\x10\n\x08remedies\x18\x05 \x01(\x08\"\xa5\x01\n\x0c\x45xplainReply\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12\x15\n\rdecision_json\x18\x02 \x01(\t\x12\x15\n\rsnapshot_json\x18\x03 \x01(\t\x12\r\n\x05\x61ge_s\x18\x04 \x01(\x01\x12\x11\n\tview_json\x18\x05 \x01(\t\x12\x15\n\rremedies_json\x18\x06 \x03(\t\x12\x0c\n\x04held\x18\x07 \x01(\t\x12\x0e\n\x06kept_s\x18\x08 \x01(\x01\"\x0f\n\rStatusRequest\"\xa5\x04\n\x0bStatusReply\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x04 \x01(\t\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x32\n\x05parts\x18\x06 \x03(\x0b\x32#.skerry.control.v1.StatusReply.Part\x12\x32\n\x05nodes\x18\x07 \x03(\x0b\x32#.skerry.control.v1.StatusReply.Node\x1aP\n\x04Part\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\r\n\x05\x61ge_s\x18\x05 \x01(\x01\x1a\x36\n\x07Replica\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x1a\xcf\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\r\n\x05\x66ront\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x10\n\x08silent_s\x18\x05 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x04\x12\x16\n\x0e\x63ompute_millis\x18\x07 \x01(\r\x12\x13\n\x0blan_address\x18\x08 \x01(\t\x12\x38\n\x08replicas\x18\t \x03(\x0b\x32&.skerry.control.v1.StatusReply.Replica\"4\n\x0cTrainRequest\x12\x15\n\rdocument_json\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\"\xf4\x01\n\rTrainProgress\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\r\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x0f\n\x07message\x18\x05 \x01(\t\x12>\n\x07metrics\x18\x06 \x03(\x0b\x32-.skerry.control.v1.TrainProgress.MetricsEntry\x12)\n\x06object\x18\x07 \x01(\x0b\x32\x19.skerry.control.v1.Object\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"H\n\x0bLogsRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.skerry.control.v1.ObjectRef\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"\x17\n\x07LogLine\x12\x0c\n\x04line\x18\x01 \x01(\t\"T\n\tPushChunk\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.skerry.control.v1.PushHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"\x9a\x01\n\nPushHeader\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x10\n\x08\x61\x63\x63uracy\x18\x07 \x01(\x01\x12\x16\n\x0e\x61\x63\x63uracy_given\x18\x08 \x01(\x08\"B\n\x0bPlanRequest\x12\x16\n\x0e\x64ocuments_json\x18\x01 \x03(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04view\x18\x03 \x01(\x08\"B\n\tPlanReply\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\x12\x11\n\tplan_json\x18\x02 \x01(\t\x12\x11\n\tview_json\x18\x03 \x01(\t\"-\n\x10\x44\x65\x63isionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"\xa5\x02\n\x0e\x44\x65\x63isionsReply\x12=\n\tdecisions\x18\x01 \x03(\x0b\x32*.skerry.control.v1.DecisionsReply.Decision\x12\x11\n\tretention\x18\x02 \x01(\t\x1a\xc0\x01\n\x08\x44\x65\x63ision\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x12\x13\n\x0bmade_wall_s\x18\x03 \x01(\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x10\n\x08services\x18\x05 \x01(\r\x12\x14\n\x0cusd_per_hour\x18\x06 \x01(\x01\x12\x0f\n\x07\x63hanges\x18\x07 \x03(\t\x12\x10\n\x08in_force\x18\x08 \x01(\x08\x12\x13\n\x0binputs_json\x18\t \x01(\t\x12\x15\n\rdecision_json\x18\n \x01(\t\"6\n\rReplayRequest\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12\x13\n\x0bpolicy_json\x18\x02 \x01(\t\"\xa5\x01\n\x0bReplayReply\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x12\r\n\x05\x65qual\x18\x03 \x01(\x08\x12\x13\n\x0b\x64ifferences\x18\x04 \x03(\t\x12\x12\n\ndecided_by\x18\x05 \x01(\t\x12\x13\n\x0breplayed_by\x18\x06 \x01(\t\x12\x11\n\tplan_json\x18\x07 \x01(\t\x12\x15\n\rdecision_json\x18\x08 \x01(\t2\xbf\x07\n\x07\x43ontrol\x12G\n\x05\x41pply\x12\x1f.skerry.control.v1.ApplyRequest\x1a\x1d.skerry.control.v1.ApplyReply\x12>\n\x03Get\x12\x1c.skerry.control.v1.ObjectRef\x1a\x19.skerry.control.v1.Object\x12\x44\n\x04List\x12\x1e.skerry.control.v1.ListRequest\x1a\x1c.skerry.control.v1.ListReply\x12\x45\n\x06\x44\x65lete\x12 .skerry.control.v1.DeleteRequest\x1a\x19.skerry.control.v1.Object\x12\x45\n\x05Watch\x12\x1f.skerry.control.v1.WatchRequest\x1a\x19.skerry.control.v1.Change0\x01\x12M\n\x07\x45xplain\x12!.skerry.control.v1.ExplainRequest\x1a\x1f.skerry.control.v1.ExplainReply\x12\x44\n\x04Plan\x12\x1e.skerry.control.v1.PlanRequest\x1a\x1c.skerry.control.v1.PlanReply\x12S\n\tDecisions\x12#.skerry.control.v1.DecisionsRequest\x1a!.skerry.control.v1.DecisionsReply\x12J\n\x06Replay\x12 .skerry.control.v1.ReplayRequest\x1a\x1e.skerry.control.v1.ReplayReply\x12J\n\x06Status\x12 .skerry.control.v1.StatusRequest\x1a\x1e.skerry.control.v1.StatusReply\x12L\n\x05Train\x12\x1f.skerry.control.v1.TrainRequest\x1a .skerry.control.v1.TrainProgress0\x01\x12\x44\n\x04Logs\x12\x1e.skerry.control.v1.LogsRequest\x1a\x1a.skerry.control.v1.LogLine0\x01\x12\x41\n\x04Push\x12\x1c.skerry.control.v1.PushChunk\x1a\x19.skerry.control.v1.Object(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,45 +56,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINREQUEST']._serialized_start=810
   _globals['_EXPLAINREQUEST']._serialized_end=908
   _globals['_EXPLAINREPLY']._serialized_start=911
-  _globals['_EXPLAINREPLY']._serialized_end=1060
-  _globals['_STATUSREQUEST']._serialized_start=1062
-  _globals['_STATUSREQUEST']._serialized_end=1077
-  _globals['_STATUSREPLY']._serialized_start=1080
-  _globals['_STATUSREPLY']._serialized_end=1629
-  _globals['_STATUSREPLY_PART']._serialized_start=1283
-  _globals['_STATUSREPLY_PART']._serialized_end=1363
-  _globals['_STATUSREPLY_REPLICA']._serialized_start=1365
-  _globals['_STATUSREPLY_REPLICA']._serialized_end=1419
-  _globals['_STATUSREPLY_NODE']._serialized_start=1422
-  _globals['_STATUSREPLY_NODE']._serialized_end=1629
-  _globals['_TRAINREQUEST']._serialized_start=1631
-  _globals['_TRAINREQUEST']._serialized_end=1683
-  _globals['_TRAINPROGRESS']._serialized_start=1686
-  _globals['_TRAINPROGRESS']._serialized_end=1930
-  _globals['_TRAINPROGRESS_METRICSENTRY']._serialized_start=1884
-  _globals['_TRAINPROGRESS_METRICSENTRY']._serialized_end=1930
-  _globals['_LOGSREQUEST']._serialized_start=1932
-  _globals['_LOGSREQUEST']._serialized_end=2004
-  _globals['_LOGLINE']._serialized_start=2006
-  _globals['_LOGLINE']._serialized_end=2029
-  _globals['_PUSHCHUNK']._serialized_start=2031
-  _globals['_PUSHCHUNK']._serialized_end=2115
-  _globals['_PUSHHEADER']._serialized_start=2118
-  _globals['_PUSHHEADER']._serialized_end=2272
-  _globals['_PLANREQUEST']._serialized_start=2274
-  _globals['_PLANREQUEST']._serialized_end=2340
-  _globals['_PLANREPLY']._serialized_start=2342
-  _globals['_PLANREPLY']._serialized_end=2408
-  _globals['_DECISIONSREQUEST']._serialized_start=2410
-  _globals['_DECISIONSREQUEST']._serialized_end=2455
-  _globals['_DECISIONSREPLY']._serialized_start=2458
-  _globals['_DECISIONSREPLY']._serialized_end=2751
-  _globals['_DECISIONSREPLY_DECISION']._serialized_start=2559
-  _globals['_DECISIONSREPLY_DECISION']._serialized_end=2751
-  _globals['_REPLAYREQUEST']._serialized_start=2753
-  _globals['_REPLAYREQUEST']._serialized_end=2807
-  _globals['_REPLAYREPLY']._serialized_start=2810
-  _globals['_REPLAYREPLY']._serialized_end=2975
-  _globals['_CONTROL']._serialized_start=2978
-  _globals['_CONTROL']._serialized_end=3937
+  _globals['_EXPLAINREPLY']._serialized_end=1076
+  _globals['_STATUSREQUEST']._serialized_start=1078
+  _globals['_STATUSREQUEST']._serialized_end=1093
+  _globals['_STATUSREPLY']._serialized_start=1096
+  _globals['_STATUSREPLY']._serialized_end=1645
+  _globals['_STATUSREPLY_PART']._serialized_start=1299
+  _globals['_STATUSREPLY_PART']._serialized_end=1379
+  _globals['_STATUSREPLY_REPLICA']._serialized_start=1381
+  _globals['_STATUSREPLY_REPLICA']._serialized_end=1435
+  _globals['_STATUSREPLY_NODE']._serialized_start=1438
+  _globals['_STATUSREPLY_NODE']._serialized_end=1645
+  _globals['_TRAINREQUEST']._serialized_start=1647
+  _globals['_TRAINREQUEST']._serialized_end=1699
+  _globals['_TRAINPROGRESS']._serialized_start=1702
+  _globals['_TRAINPROGRESS']._serialized_end=1946
+  _globals['_TRAINPROGRESS_METRICSENTRY']._serialized_start=1900
+  _globals['_TRAINPROGRESS_METRICSENTRY']._serialized_end=1946
+  _globals['_LOGSREQUEST']._serialized_start=1948
+  _globals['_LOGSREQUEST']._serialized_end=2020
+  _globals['_LOGLINE']._serialized_start=2022
+  _globals['_LOGLINE']._serialized_end=2045
+  _globals['_PUSHCHUNK']._serialized_start=2047
+  _globals['_PUSHCHUNK']._serialized_end=2131
+  _globals['_PUSHHEADER']._serialized_start=2134
+  _globals['_PUSHHEADER']._serialized_end=2288
+  _globals['_PLANREQUEST']._serialized_start=2290
+  _globals['_PLANREQUEST']._serialized_end=2356
+  _globals['_PLANREPLY']._serialized_start=2358
+  _globals['_PLANREPLY']._serialized_end=2424
+  _globals['_DECISIONSREQUEST']._serialized_start=2426
+  _globals['_DECISIONSREQUEST']._serialized_end=2471
+  _globals['_DECISIONSREPLY']._serialized_start=2474
+  _globals['_DECISIONSREPLY']._serialized_end=2767
+  _globals['_DECISIONSREPLY_DECISION']._serialized_start=2575
+  _globals['_DECISIONSREPLY_DECISION']._serialized_end=2767
+  _globals['_REPLAYREQUEST']._serialized_start=2769
+  _globals['_REPLAYREQUEST']._serialized_end=2823
+  _globals['_REPLAYREPLY']._serialized_start=2826
+  _globals['_REPLAYREPLY']._serialized_end=2991
+  _globals['_CONTROL']._serialized_start=2994
+  _globals['_CONTROL']._serialized_end=3953
 # @@protoc_insertion_point(module_scope)

@@ -112,7 +112,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., site: _Optional[str] = ..., view: _Optional[bool] = ..., remedies: _Optional[bool] = ...) -> None: ...
 
 class ExplainReply(_message.Message):
-    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s", "view_json", "remedies_json", "held")
+    __slots__ = ("decision", "decision_json", "snapshot_json", "age_s", "view_json", "remedies_json", "held", "kept_s")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     DECISION_JSON_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +120,7 @@ class ExplainReply(_message.Message):
     VIEW_JSON_FIELD_NUMBER: _ClassVar[int]
     REMEDIES_JSON_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    KEPT_S_FIELD_NUMBER: _ClassVar[int]
     decision: str
     decision_json: str
     snapshot_json: str
@@ -127,7 +128,8 @@ class ExplainReply(_message.Message):
     view_json: str
     remedies_json: _containers.RepeatedScalarFieldContainer[str]
     held: str
-    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ..., view_json: _Optional[str] = ..., remedies_json: _Optional[_Iterable[str]] = ..., held: _Optional[str] = ...) -> None: ...
+    kept_s: float
+    def __init__(self, decision: _Optional[str] = ..., decision_json: _Optional[str] = ..., snapshot_json: _Optional[str] = ..., age_s: _Optional[float] = ..., view_json: _Optional[str] = ..., remedies_json: _Optional[_Iterable[str]] = ..., held: _Optional[str] = ..., kept_s: _Optional[float] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
