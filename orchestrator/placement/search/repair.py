@@ -14,7 +14,7 @@ from orchestrator.placement.search.relaxation import Relaxed
 from orchestrator.placement.search.solve import TUNING, Search, realised_usd, settle
 
 # A start must earn this many hours of its replica's price within the next hour, or it is not made for gain alone.
-START_HOURS = 3.0
+START_HOURS = 4.0
 MOVES_PER_DEMAND = 4
 MOST_MOVES = 4_000
 
