@@ -27,6 +27,7 @@ class PlacementSettings:
     target_utilisation: float = 0.6  # of a replica; leaves room for bursts
     transfer_share: float = 0.25  # of a link that one transfer may count on
     most_pairs_exactly: int = 250  # of a service and a node: beyond these, integer programming takes seconds
+    most_pairs: int = 500_000  # of a service and a site: beyond these a plan takes minutes, and far sites are left out
 
 
 class Refusal(StrEnum):
@@ -52,6 +53,7 @@ class Refusal(StrEnum):
     DOMAIN_SHARE = "max-share-per-domain"
     QUOTA = "quota"  # of the service's namespace
     FROZEN = "frozen"  # better, but a freeze keeps what runs
+    TOO_MANY = "too-many-sites"  # of so many only the nearest are looked at
     OUTRANKED = "outranked"  # fit, another was better; `actual` and `limit` are the two compared, in ms or USD/h
 
 

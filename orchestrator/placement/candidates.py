@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
@@ -97,7 +98,10 @@ def survey(
         settings=settings,
     )
     seen = Field(occupied=occupied)
-    for name in sorted(sites if among is None else among):
+    if among is None:
+        among = _nearest(service, sites, paths, ledger, settings)
+        seen.of_site |= dict.fromkeys(sites.keys() - among, _too_many(len(sites), len(among)))
+    for name in sorted(among):
         site = sites[name]
         looked = _look(service, site, paths, ledger, limits)
         if isinstance(looked, Objection):
@@ -110,6 +114,32 @@ def survey(
         if looked.arcs:
             seen.candidates[name] = view.candidate(site, looked)
     return seen
+
+
+def _nearest(
+    service: ServiceSpec,
+    sites: Mapping[SiteName, SiteSpec],
+    paths: Paths,
+    ledger: Ledger,
+    settings: PlacementSettings,
+) -> Collection[SiteName]:
+    """All sites, or as many as a plan can look at for each service: where it runs or is pinned, then the nearest."""
+    most = max(settings.most_pairs // max(len(ledger.services), 1), 1)
+    if len(sites) <= most:
+        return sites.keys()
+    first = ledger.runs(service.ref) | {pin.site for pin in service.policy.pins}
+    zones = {demand.zone for demand in service.demands}
+
+    def rank(name: SiteName) -> tuple[bool, float, SiteName]:
+        reach = (found[0].rtt_p99_ms for zone, found in paths.get(name, {}).items() if zone in zones)
+        return name not in first, min(reach, default=math.inf), name
+
+    return frozenset(nsmallest(most, sites, key=rank))
+
+
+def _too_many(sites: int, most: int) -> Objection:
+    detail = f"of {sites} sites the nearest {most} are looked at: divide the fleet, or its services"
+    return Objection(Refusal.TOO_MANY, float(sites), float(most), "sites", detail)
 
 
 def refit(

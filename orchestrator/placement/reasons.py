@@ -33,6 +33,7 @@ _NEAR = {
     Refusal.BANNED: 5,
     Refusal.BURST_TO_CLOUD: 5,
     Refusal.RESIDENCY: 6,
+    Refusal.TOO_MANY: 7,
 }
 
 

@@ -59,7 +59,7 @@ def test_the_walk_of_explain_is_accepted() -> None:
 
 def test_explain_names_every_refusal_that_a_change_may_lift() -> None:
     told = {reason for reason in Refusal if f"`{reason}`" in EXPLAINED}
-    lifted_by_none = {"unreachable", "no-path", "anti-affinity", "no-variant", "frozen", "outranked"}
+    lifted_by_none = {"unreachable", "no-path", "anti-affinity", "no-variant", "frozen", "outranked", "too-many-sites"}
     assert told == set(Refusal) - lifted_by_none
 
 

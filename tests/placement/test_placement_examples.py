@@ -9,7 +9,7 @@ from orchestrator.model.ids import FrontName, JobRef, ReplicaId, SiteName, ZoneN
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Refusal
-from orchestrator.model.specs import HardwareProfile, Variant, ZoneSpec
+from orchestrator.model.specs import HardwareProfile, Pin, Variant, ZoneSpec
 from orchestrator.placement import place
 from orchestrator.placement.paths import compose
 from tests.placement.worlds import (
@@ -423,3 +423,18 @@ def test_the_bound_knows_what_hardware_takes() -> None:
     )
     assert decided.usd_per_hour == pytest.approx(0.4)
     assert decided.services[0].costs.total == pytest.approx(decided.lower_bound_usd_per_hour)
+
+
+def test_of_too_many_sites_the_nearest_are_looked_at_and_where_it_runs_or_is_pinned() -> None:
+    sites = [edge(f"edge-{number}") for number in range(6)]
+    legs = [relay_leg(f"edge-{number}", 35 - 5 * number) for number in range(6)]
+    pinned = replace(POLICY, pins=(Pin(SiteName("edge-1"), 1),), replicas_min=2)
+    wanted = service(pinned)
+    world = snapshot(sites, legs, [wanted], [claim("edge-0", wanted)])
+    (decided,) = place(world, replace(SETTINGS, most_pairs=3), 0).services
+    far = [f"edge-{number}" for number in (2, 3, 4)] + ["cloud"]
+    assert {one.site for one in decided.refused if one.reason is Refusal.TOO_MANY} <= set(far)
+    assert {one.site for one in decided.chosen} <= {"edge-0", "edge-1", "edge-5"}
+    told = refusal(decided, "edge-2")
+    assert (told.reason, told.actual, told.limit) == (Refusal.TOO_MANY, 6, 3)
+    assert told.detail == "of 6 sites the nearest 3 are looked at: divide the fleet, or its services"
