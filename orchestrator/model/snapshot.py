@@ -222,6 +222,7 @@ class ShadowPrice:
     constraint: tuple[str, ...]
     usd_per_hour: float  # per unit
     unit: str
+    priority: int = 0  # of the services that feel it: each priority is planned beside what the higher ones hold
 
 
 @dataclass(frozen=True, slots=True)

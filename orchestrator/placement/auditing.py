@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.model.ids import ServiceRef
 from orchestrator.model.snapshot import Costs, Decision, PlacementSettings, Snapshot
+from orchestrator.placement.audits.bounding import check_bound
 from orchestrator.placement.audits.case import Scene, Violation, scene_of
 from orchestrator.placement.audits.costing import check_costs, costs_by_service, objective_usd_per_hour
 from orchestrator.placement.audits.formulas import HOUR_S
@@ -29,6 +30,7 @@ class Audit:
     costs: Mapping[ServiceRef, Costs]
     unserved_value: float  # of the value of all calls, the part that nobody serves
     objective_usd_per_hour: float  # what is minimised, but for what preferences ask
+    proven_usd_per_hour: float  # that no plan is below, by the decision's prices
 
     @property
     def usd_per_hour(self) -> float:
@@ -46,7 +48,9 @@ def audit(snapshot: Snapshot, settings: PlacementSettings, decision: Decision) -
     check_sayings(scene)
     costs = costs_by_service(scene)
     check_costs(scene, decision, costs)
-    return Audit(tuple(scene.found), costs, _unserved_value(scene, costs), objective_usd_per_hour(scene))
+    objective = objective_usd_per_hour(scene)
+    proven = check_bound(scene, decision, objective)
+    return Audit(tuple(scene.found), costs, _unserved_value(scene, costs), objective, proven)
 
 
 def _unserved_value(scene: Scene, costs: Mapping[ServiceRef, Costs]) -> float:

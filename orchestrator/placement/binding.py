@@ -28,7 +28,9 @@ def binding(
     felt = [
         (price.usd_per_hour * need, price, need)
         for price in prices
-        if price.usd_per_hour > 0 and (need := needs.get(_place(price.constraint), 0.0)) > 0
+        if price.usd_per_hour > 0
+        and price.priority == service.policy.priority
+        and (need := needs.get(_place(price.constraint), 0.0)) > 0
     ]
     if not felt:
         return None

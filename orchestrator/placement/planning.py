@@ -1,7 +1,7 @@
 """Services of one priority, planned greedily and together, and what no plan of them can undercut."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.snapshot import PlacementSettings, ShadowPrice, Shortfall
@@ -73,7 +73,9 @@ class Planner:
                 plan = _better(self._carry_out(services, seen, ledger, kept), plan)
         # The solver's numbers are a little rounded: a bound above a plan is that plan's own sum.
         bound_usd_per_hour = min(found.bound_usd_per_hour, plan.score.usd_per_hour)
-        return Bounded(plan, bound_usd_per_hour, found.bound, found.prices)
+        priority = services[0].policy.priority
+        prices = tuple(replace(price, priority=priority) for price in found.prices)
+        return Bounded(plan, bound_usd_per_hour, found.bound, prices)
 
     def _carry_out(
         self,

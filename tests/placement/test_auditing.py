@@ -9,7 +9,7 @@ from orchestrator.model.claims import Claim
 from orchestrator.model.ids import NodeName, SiteName
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.resources import Resources
-from orchestrator.model.snapshot import Costs, Decision, ServiceDecision, Snapshot
+from orchestrator.model.snapshot import Costs, Decision, ServiceDecision, ShadowPrice, Snapshot
 from orchestrator.model.specs import (
     AntiAffinity,
     NodeSpec,
@@ -108,6 +108,11 @@ def of(name: str, change: Callable[[ServiceDecision], ServiceDecision]) -> Calla
     return changed
 
 
+def priced(usd: float) -> Callable[[Decision], Decision]:
+    price = ShadowPrice(("memory", "mill", "mill-1"), usd, "MiB")
+    return lambda decision: replace(decision, prices=(*decision.prices, price))
+
+
 def chosen(site: str, **changed: object) -> Callable[[ServiceDecision], ServiceDecision]:
     def change(decided: ServiceDecision) -> ServiceDecision:
         assert site in {one.site for one in decided.chosen}
@@ -190,6 +195,8 @@ SPOILT: dict[str, tuple[Callable[[Decision], Decision], str]] = (
             "objective_usd_per_hour",
         ),
         "a bound above the objective": (lambda d: replace(d, lower_bound_usd_per_hour=1e9), "lower_bound_usd_per_hour"),
+        "a negative price": (priced(-1.0), "prices"),
+        "a price that is no number": (priced(float("nan")), "prices"),
         "a service left out": (lambda d: replace(d, services=d.services[1:]), "services"),
         "a service twice": (lambda d: replace(d, services=d.services * 2), "services"),
     }
@@ -208,6 +215,19 @@ SPOILT: dict[str, tuple[Callable[[Decision], Decision], str]] = (
         for term in ("replicas", "egress", "latency")
     }
 )
+
+
+def test_prices_prove_what_one_service_at_one_site_costs() -> None:
+    """A call per second costs 0.147 USD/h: at less each is paid for, at more the site takes back what is too much."""
+    wanted = service(replace(POLICY, usd_per_unserved_call=1.0), rate_rps=500.0)
+    world = snapshot([edge("mill", price_usd_per_hour=1.0)], [relay_leg("mill", 10)], [wanted])
+    decision = place(world, SETTINGS, 0)
+    cost = decision.objective_usd_per_hour
+    assert cost == pytest.approx(500 * 0.147, rel=0.01)
+    for usd, proven in ((0.0, 0.0), (0.1, 50.0), (0.2, cost), (9.0, cost)):
+        price = ShadowPrice(("demand", "default/digits", "callers"), usd, "calls/s")
+        found = audit(world, SETTINGS, replace(decision, prices=(price,)))
+        assert found.proven_usd_per_hour == pytest.approx(proven)
 
 
 @pytest.mark.parametrize("name", SPOILT)

@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         "time s",
         "bound $/h",
         "gap",
+        "proven $/h",
     ):
         table.add_column(head, justify="left" if head == "method" else "right")
     found: Audit | None = None
@@ -81,7 +82,7 @@ def described(snapshot: Snapshot) -> str:
 def _figures(decision: Decision, found: Audit, seconds: float) -> tuple[str, ...]:
     """`not kept`: of all services the rules that the decision says it cannot keep."""
     gap = decision.gap
-    proven = ("", "") if gap is None else (f"{decision.lower_bound_usd_per_hour:.2f}", f"{gap:.2%} {decision.bound}")
+    bound = ("", "") if gap is None else (f"{decision.lower_bound_usd_per_hour:.2f}", f"{gap:.2%} {decision.bound}")
     return (
         f"{found.usd_per_hour:.2f}",
         f"{decision.objective_usd_per_hour:.2f}",
@@ -90,5 +91,6 @@ def _figures(decision: Decision, found: Audit, seconds: float) -> tuple[str, ...
         str(len({(one.service, lack.rule) for one in decision.services for lack in one.shortfalls})),
         str(sum(chosen.replicas for one in decision.services for chosen in one.chosen)),
         f"{seconds:.2f}",
-        *proven,
+        *bound,
+        f"{found.proven_usd_per_hour:.2f}" if decision.prices else "",
     )

@@ -87,6 +87,7 @@ class Scene:
     sites: Mapping[SiteName, SiteSpec]
     claims: Mapping[SiteName, Sequence[Claim]]
     paths: Mapping[tuple[ZoneName, SiteName], Sequence[Path]]
+    failed: Mapping[ServiceRef, Mapping[SiteName, str]]  # the first `required` expression that is false there
     cases: dict[ServiceRef, Case] = field(default_factory=dict)
     found: list[Violation] = field(default_factory=list)
 
@@ -126,7 +127,11 @@ def scene_of(snapshot: Snapshot, settings: PlacementSettings, decision: Decision
             claims.setdefault(claim.site, []).append(claim)
     for path in snapshot.paths:
         paths.setdefault((path.zone, path.site), []).append(path)
-    scene = Scene(snapshot, settings, {site.name: site for site in snapshot.sites}, claims, paths)
+    failed = {
+        spec.ref: {rule.site: rule.failed_requirement for rule in spec.rules if rule.failed_requirement is not None}
+        for spec in snapshot.services
+    }
+    scene = Scene(snapshot, settings, {site.name: site for site in snapshot.sites}, claims, paths, failed)
     decided = {one.service: one for one in decision.services}
     names = sorted(one.service for one in decision.services)
     specs = sorted(snapshot.services, key=lambda spec: (-spec.policy.priority, spec.ref))

@@ -57,7 +57,7 @@ def objective_usd_per_hour(scene: Scene) -> float:
 
 
 def _objective(scene: Scene, case: Case) -> float:
-    policy, runs = case.spec.policy, _running(scene, case.ref)
+    policy, runs = case.spec.policy, running(scene, case.ref)
     rates = {demand.zone: max(demand.rate_rps, IDLE_RPS) for demand in case.spec.demands}
     per_change = HOUR_S / policy.horizon_s
     parts = [(sum(runs.values()) - sum(held.kept for held in case.held.values())) * policy.usd_per_stop * per_change]
@@ -113,12 +113,12 @@ def _costs(scene: Scene, case: Case) -> Costs:
     lost_rps = math.fsum(left.share * rates.get(left.zone, 0.0) for left in case.decided.unserved)
     kept = sum(held.kept for held in case.held.values())
     starts = sum(held.count for held in case.held.values()) - kept
-    changes = starts * policy.usd_per_start + (sum(_running(scene, case.ref).values()) - kept) * policy.usd_per_stop
+    changes = starts * policy.usd_per_start + (sum(running(scene, case.ref).values()) - kept) * policy.usd_per_stop
     unserved = lost_rps * HOUR_S * policy.usd_per_unserved_call
     return total + Costs(unserved=unserved, changes=changes * HOUR_S / policy.horizon_s)
 
 
-def _running(scene: Scene, service: ServiceRef) -> Counter[SiteName]:
+def running(scene: Scene, service: ServiceRef) -> Counter[SiteName]:
     """Replicas of any version, by site: what this decision does not keep it stops."""
     return Counter(
         claim.site

@@ -27,7 +27,7 @@ def check_policies(scene: Scene) -> None:
 def forbidden(scene: Scene, spec: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> Iterator[tuple[str, str, str]]:
     """Hard rules of a site and a variant that hold in a freeze too."""
     policy = spec.policy
-    failed = next((rule.failed_requirement for rule in spec.rules if rule.site == site.name), None)
+    failed = scene.failed[spec.ref].get(site.name)
     if not site.reachable:
         yield "reachable", "nobody answers there", "an attached node, or a region that answers"
     if policy.jurisdictions is not None and site.jurisdiction not in policy.jurisdictions:

@@ -4,7 +4,7 @@ Rules that may have to give way (least replicas, domains, pins, N+1) carry a sla
 and less than a call that nobody takes. Left to the caps of `filling`: links on the day of a loss.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -14,7 +14,7 @@ from orchestrator.model.specs import Within
 from orchestrator.placement.costs import weight
 from orchestrator.placement.joint.mip import Mip, Term
 from orchestrator.placement.joint.problem import Problem, Stand, outline_of
-from orchestrator.placement.joint.totals import Constraint, cost_max, domain_share, quota, replicas_max
+from orchestrator.placement.joint.totals import Constraint, cost_max, domain_share, quota, replicas_max, replicas_min
 from orchestrator.placement.outline import Outline
 
 MIB = 1 << 20
@@ -60,20 +60,23 @@ class _Model:
         self._stands()
         self._links()
         self._purses()
+        first = len(self.mip.row_least)
         self._apart()
         for member in range(len(self.problem.members)):
             self._policy(member)
             self._survival(member)
+        # What a rule asks for beyond what calls do has no price: without it prices prove what they can.
+        asking = {row for row in range(first, len(self.mip.row_least)) if row not in self.priced}
         answer, rest = self.mip.solve(), self._rest()
         if answer is None:
-            return Exact((), 0.0, self._prices(rest))
+            return Exact((), 0.0, self._prices(rest, asking))
         if rest and sum(usd * value for usd, value in zip(rest, answer.values, strict=True)) <= NOTHING:
             rest = []  # every call is taken: what it would count beyond is no matter
         lost = self.mip.solve(rest) if rest else None
         missed_usd = sum(cost * answer.values[column] for column, cost in self.slacks.items())
         bound = answer.bound + (lost.bound if lost else 0.0) + self._fixed_usd() - missed_usd
         outlines = [self._outline(m, answer.values) for m in range(len(self.problem.members))]
-        return Exact(outlines, bound, self._prices(rest))
+        return Exact(outlines, bound, self._prices(rest, asking))
 
     def _rest(self) -> list[float]:
         """Of each column what calls that nobody takes count beyond what the solver bore; nothing: it bore it all.
@@ -97,11 +100,10 @@ class _Model:
         )
         return stopped + hopeless + problem.stopped_elsewhere_usd
 
-    def _prices(self, rest: Sequence[float]) -> tuple[ShadowPrice, ...]:
+    def _prices(self, rest: Sequence[float], asking: Collection[int]) -> tuple[ShadowPrice, ...]:
         """By the relaxation in which replicas may be split."""
-        duals = self.mip.duals()
-        if rest:
-            duals = [one + other for one, other in zip(duals, self.mip.duals(rest), strict=True)]
+        cost = [one + other for one, other in zip(self.mip.cost, rest, strict=True)] if rest else self.mip.cost
+        duals = self.mip.duals(cost, asking)
         found = []
         for row, dual in enumerate(duals):
             if row in self.priced and abs(dual) > NOTHING:
@@ -257,7 +259,8 @@ class _Model:
         row = self.mip.row(self._replicas(pairs), most=max(policy.replicas_max, frozen))
         self.priced[row] = replicas_max(str(service.ref)), 1.0, "replicas"
         least = min(policy.replicas_min, policy.replicas_max)
-        self.mip.row([*self._replicas(pairs), (self._slack(member, least), 1.0)], least=least)
+        row = self.mip.row([*self._replicas(pairs), (self._slack(member, least), 1.0)], least=least)
+        self.priced[row] = replicas_min(str(service.ref)), 1.0, "replicas"
         if policy.max_usd_per_hour is not None:
             usd = [t for i in pairs for t in self._replicas([i], problem.pairs[i].candidate.replica_usd_per_hour)]
             frozen_usd = sum(problem.pairs[i].running * problem.pairs[i].candidate.replica_usd_per_hour for i in held)

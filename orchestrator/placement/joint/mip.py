@@ -1,6 +1,6 @@
 """A small integer programme, row by row, solved by HiGHS: the same to the bit each time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import highspy
@@ -78,10 +78,11 @@ class Mip:
         bound = info.mip_dual_bound if any(self.whole) else info.objective_function_value
         return Answer(list(solver.getSolution().col_value), float(bound) * _unit(cost))
 
-    def duals(self, cost: Sequence[float] | None = None) -> Sequence[float]:
-        """Of the rows, columns being any numbers; all 0: no answer."""
-        cost = self.cost if cost is None else cost
+    def duals(self, cost: Sequence[float], without: Collection[int]) -> Sequence[float]:
+        """Of the rows, but for those that are left out, columns being any numbers; all 0: no answer."""
         solver = self._solver(cost, whole=False)
+        for row in without:
+            solver.changeRowBounds(row, -highspy.kHighsInf, highspy.kHighsInf)
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return [0.0] * len(self.row_least)

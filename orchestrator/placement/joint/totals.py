@@ -29,6 +29,10 @@ def replicas_max(service: str) -> Constraint:
     return "replicas.max", service
 
 
+def replicas_min(service: str) -> Constraint:
+    return "replicas.min", service
+
+
 def cost_max(service: str) -> Constraint:
     return "cost.max_usd_per_hour", service
 
