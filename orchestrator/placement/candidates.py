@@ -11,7 +11,7 @@ from orchestrator.model.snapshot import Costs, Interval, PlacementSettings, Refu
 from orchestrator.model.specs import AntiAffinity, DemandSpec, ServiceSpec, SiteSpec, VariantSpec
 from orchestrator.placement.costs import calls_usd_per_hour, changes_usd_per_hour, replica_price, total_rps, weight
 from orchestrator.placement.estimates import replica_rps
-from orchestrator.placement.ledger import Ledger, rivals
+from orchestrator.placement.ledger import Full, Ledger, rivals
 from orchestrator.placement.rules import Limits, Objection, Reachable, limits_of, variants_for
 
 Paths = Mapping[SiteName, Mapping[ZoneName, Sequence[Path]]]  # quickest first
@@ -38,7 +38,7 @@ class Candidate:
     site: SiteSpec
     variant: VariantSpec
     fit: int  # replicas that it bears
-    full: Objection  # against one more than that
+    full: Full  # against one more than that
     arcs: Mapping[ZoneName, Arc]
     preference: float
     running: bool
@@ -151,20 +151,22 @@ def refit(
     settings: PlacementSettings,
 ) -> Field:
     """As `survey` again, after others of its priority took their places: only what that can change is looked at."""
-    changed = [
-        name
-        for name, candidate in seen.candidates.items()
-        if ledger.fit(service, candidate.site, candidate.variant)[0] != candidate.fit
-    ]
+    candidates, again_at = dict(seen.candidates), set[SiteName]()
+    for name in seen.candidates.keys() & ledger.touched():
+        candidate = seen.candidates[name]
+        fit, full = ledger.fit(service, candidate.site, candidate.variant)
+        if fit == 0:
+            again_at.add(name)  # another variant may still fit
+        elif fit != candidate.fit:
+            candidates[name] = replace(candidate, fit=fit, full=full)
     if seen.occupied or rivals(service, ledger.services):
         occupied = ledger.occupied(service)
-        changed += [name for name in sites if seen.occupied.get(name) != occupied.get(name)]
-    if not changed:
-        return seen
-    again_at = frozenset(changed)
+        again_at |= {name for name in sites if seen.occupied.get(name) != occupied.get(name)}
+    if not again_at:
+        return replace(seen, candidates=candidates)
     again = survey(service, sites, paths, ledger, settings, again_at)
     return Field(
-        candidates={name: c for name, c in seen.candidates.items() if name not in again_at} | again.candidates,
+        candidates={name: c for name, c in candidates.items() if name not in again_at} | again.candidates,
         of_site={name: found for name, found in seen.of_site.items() if name not in again_at} | again.of_site,
         of_zone={key: found for key, found in seen.of_zone.items() if key[0] not in again_at} | again.of_zone,
         of_rest=seen.of_rest | again.of_rest,
@@ -176,7 +178,7 @@ def refit(
 class _Look:
     variant: VariantSpec
     fit: int
-    full: Objection
+    full: Full
     arcs: Mapping[ZoneName, "_Way"]
     refused: Mapping[ZoneName, Objection]
 
@@ -239,7 +241,7 @@ def _try(
         return found
     fit, full = ledger.fit(service, site, variant)
     if fit == 0:
-        return full
+        return full.objection()
     reach = paths.get(site.name, {})
     demands = [demand for demand in service.demands if demand.zone in reach]
     if not demands:

@@ -259,16 +259,15 @@ class Filling:
     def allowed(self, candidate: Candidate, wanted: int) -> tuple[int, Objection | None]:
         """Of `wanted` replicas in all at a site as many as site and policy bear, and what stands against the rest."""
         have = self.replicas.get(candidate.site.name, 0)
+        least, against = wanted, None
         if candidate.fit < wanted:
-            least, against = candidate.fit, candidate.full
-        else:
-            least, against = wanted, None
+            least, against = candidate.fit, candidate.full.objection
         held = self.held()
         for cap in self.caps:
             more, objection = cap.more(held, candidate)
             if have + more < least:
-                least, against = have + more, objection()
-        return max(least, have), against if least < wanted else None
+                least, against = have + more, objection
+        return max(least, have), against() if against is not None else None
 
     def held(self) -> Held:
         if self._held is None:

@@ -1,7 +1,7 @@
 """What is left of sites and links while one decision hands it out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from orchestrator.model.claims import Claim, ReplicaHold
@@ -68,7 +68,7 @@ class Ledger:
         free, nodes = self._free(service, site, variant)
         return {None: free} if site.kind is SiteKind.REGION else dict(nodes.items())
 
-    def fit(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> tuple[int, Objection]:
+    def fit(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> tuple[int, "Full"]:
         """How many replicas the site bears, its own running ones included; and what stands against one more."""
         free, nodes = self._free(service, site, variant)
         count, node = variant.need.times_in(free), None
@@ -77,9 +77,16 @@ class Ledger:
             left = {name: nodes[name] - variant.need * times[name] for name in nodes}
             node = min(left, key=lambda name: (*_lack(left[name], variant.need), name), default=None)
             if sum(times.values()) <= count:
-                count = sum(times.values())
-                return count, _full(site, node, left[node] if node else Resources(), variant)
-        return count, _full(site, node, free - variant.need * count, variant)
+                return sum(times.values()), Full(site.name, node, left[node] if node else Resources(), variant.need)
+        return count, Full(site.name, node, free - variant.need * count, variant.need)
+
+    def touched(self) -> Set[SiteName]:
+        """Where a service may fit less often by now: what runs may count, places or outlines may have taken room.
+
+        While services of one priority are planned nowhere does one fit more often than before the first of them.
+        """
+        outlined = (outline.added.keys() for outline in self.reserved.values())
+        return self.claims.keys() | self.added.keys() | set().union(*outlined)
 
     def take(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec, count: int) -> None:
         """Record a placement: what is not running yet goes to the nodes with most free memory, as it will at commit."""
@@ -112,8 +119,8 @@ class Ledger:
 
     def _reserved(self, service: ServiceSpec, site: SiteName) -> Iterator[tuple[NodeName | None, Resources]]:
         for ref, outline in self.reserved.items():
-            if ref != service.ref:
-                yield from outline.added.get(site, ())
+            if (added := outline.added.get(site)) and ref != service.ref:
+                yield from added
 
     def copy(self) -> "Ledger":
         """For a plan that may be dropped."""
@@ -244,19 +251,28 @@ def _lack(left: Resources, need: Resources) -> tuple[int, float]:
     return sum(part > 0 for part in parts), sum(parts)
 
 
-def _full(site: SiteSpec, node: NodeName | None, left: Resources, variant: VariantSpec) -> Objection:
+@dataclass(frozen=True, slots=True)
+class Full:
     """Against one more replica than fit: `left` beside those, of the site or of the node that lacks least.
 
     Below 0: more is claimed than is offered.
     """
-    where = f"node {node} of {site.name}" if node else site.name
-    need = variant.need
-    memory_times = left.memory_bytes / need.memory_bytes if need.memory_bytes else float("inf")
-    compute_times = left.compute_millis / need.compute_millis if need.compute_millis else float("inf")
-    if memory_times <= compute_times:
-        wants, has = need.memory_bytes / MIB, left.memory_bytes / MIB
-        detail = f"one more replica needs {wants:.0f} MiB, {where} has {has:.0f} left: offer more or build smaller"
-        return Objection(Refusal.MEMORY, wants, has, "MiB", detail, node)
-    wants, has = need.compute_millis / 1000, left.compute_millis / 1000
-    detail = f"one more replica needs {wants:g} cores, {where} has {has:g} left: offer more or claim less"
-    return Objection(Refusal.COMPUTE, wants, has, "cores", detail, node)
+
+    site: SiteName
+    node: NodeName | None
+    left: Resources
+    need: Resources
+
+    def objection(self) -> Objection:
+        """Worded when somebody asks: most sites are never filled."""
+        where = f"node {self.node} of {self.site}" if self.node else self.site
+        need, left = self.need, self.left
+        memory_times = left.memory_bytes / need.memory_bytes if need.memory_bytes else float("inf")
+        compute_times = left.compute_millis / need.compute_millis if need.compute_millis else float("inf")
+        if memory_times <= compute_times:
+            wants, has = need.memory_bytes / MIB, left.memory_bytes / MIB
+            detail = f"one more replica needs {wants:.0f} MiB, {where} has {has:.0f} left: offer more or build smaller"
+            return Objection(Refusal.MEMORY, wants, has, "MiB", detail, self.node)
+        wants, has = need.compute_millis / 1000, left.compute_millis / 1000
+        detail = f"one more replica needs {wants:g} cores, {where} has {has:g} left: offer more or claim less"
+        return Objection(Refusal.COMPUTE, wants, has, "cores", detail, self.node)
