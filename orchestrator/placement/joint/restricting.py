@@ -6,13 +6,14 @@ solved with every rule.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from heapq import nsmallest
 from math import inf
 
-from orchestrator.model.ids import SiteName
+from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import PolicySpec, Within
-from orchestrator.placement.joint.problem import Problem, Purse, Stand
+from orchestrator.placement.joint.problem import Pair, Problem, Purse, Stand
 from orchestrator.placement.links import Link
 from orchestrator.placement.outline import Outline
 
@@ -51,27 +52,56 @@ def _unmet(policy: PolicySpec, outline: Outline) -> Iterator[bool]:
         yield outline.replicas.get(pin.site, 0) < pin.replicas
 
 
-def alone(problem: Problem, member: int, outlines: Sequence[Outline]) -> Problem:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Of a problem, by member, and links by way: sought once for all members that are solved by themselves."""
+
+    problem: Problem
+    pairs: Sequence[Sequence[Pair]]
+    demands: Sequence[Sequence[int]]  # by index into the problem, as ways are
+    ways: Sequence[Sequence[int]]
+    way_at: Mapping[tuple[int, ZoneName, SiteName], int]
+    loads: Mapping[int, Sequence[tuple[Link, float]]]  # bits of one call
+
+
+def parts_of(problem: Problem) -> Parts:
+    pairs: list[list[Pair]] = [[] for _ in problem.members]
+    demands: list[list[int]] = [[] for _ in problem.members]
+    ways: list[list[int]] = [[] for _ in problem.members]
+    way_at: dict[tuple[int, ZoneName, SiteName], int] = {}
+    loads: dict[int, list[tuple[Link, float]]] = {}
+    for pair in problem.pairs:
+        pairs[pair.member].append(pair)
+    for index, demand in enumerate(problem.demands):
+        demands[demand.member].append(index)
+    for index, way in enumerate(problem.ways):
+        ways[way.member].append(index)
+        way_at[way.member, way.zone, way.candidate.site.name] = index
+    for link, its in sorted(problem.loads.items()):
+        for index, bits in its:
+            loads.setdefault(index, []).append((link, bits))
+    return Parts(problem, pairs, demands, ways, way_at, loads)
+
+
+def alone(parts: Parts, member: int, outlines: Sequence[Outline]) -> Problem:
     """With the best sites of each zone, and those of its own outline, of its pins, and where it runs."""
-    sites = _sites(problem, member, outlines[member])
+    problem = parts.problem
+    sites = _sites(parts, member, outlines[member])
     sites -= _taken_by_rivals(problem, member, outlines)
-    free = _free(problem, member, outlines)
-    used_bps = _used_bps(problem, member, outlines)
-    ways = [(index, way) for index, way in enumerate(problem.ways) if way.member == member]
-    ways = [(index, way) for index, way in ways if way.candidate.site.name in sites]
-    demands = [index for index, demand in enumerate(problem.demands) if demand.member == member]
-    demand_of, way_of = {old: new for new, old in enumerate(demands)}, {old: new for new, (old, _) in enumerate(ways)}
-    pairs = [pair for pair in problem.pairs if pair.member == member and pair.stand.site in sites]
-    loads = {
-        link: [(way_of[way], bits) for way, bits in its if way in way_of] for link, its in sorted(problem.loads.items())
-    }
+    ways = [index for index in parts.ways[member] if problem.ways[index].candidate.site.name in sites]
+    demand_of = {old: new for new, old in enumerate(parts.demands[member])}
+    loads: dict[Link, list[tuple[int, float]]] = {}
+    for number, index in enumerate(ways):
+        for link, bits in parts.loads.get(index, ()):
+            loads.setdefault(link, []).append((number, bits))
+    used_bps = _used_bps(parts, member, outlines)
     return Problem(
         members=(problem.members[member],),
-        pairs=tuple(replace(pair, member=0) for pair in pairs),
-        demands=tuple(replace(problem.demands[index], member=0) for index in demands),
-        ways=tuple(replace(way, member=0, demand=demand_of[way.demand]) for _, way in ways),
-        free=free,
-        loads={link: its for link, its in loads.items() if its},
+        pairs=tuple(replace(pair, member=0) for pair in parts.pairs[member] if pair.stand.site in sites),
+        demands=tuple(replace(problem.demands[index], member=0) for index in demand_of),
+        ways=tuple(replace(problem.ways[i], member=0, demand=demand_of[problem.ways[i].demand]) for i in ways),
+        free=_free(problem, member, outlines),
+        loads=loads,
         room_bps={link: max(problem.room_bps[link] - used_bps.get(link, 0.0), 0.0) for link in loads},
         purses=tuple(
             replace(purse, members=frozenset({0}), left=_left(problem, purse, member, outlines))
@@ -82,18 +112,17 @@ def alone(problem: Problem, member: int, outlines: Sequence[Outline]) -> Problem
     )
 
 
-def _sites(problem: Problem, member: int, outline: Outline) -> set[SiteName]:
-    tariff = problem.members[member].tariff
+def _sites(parts: Parts, member: int, outline: Outline) -> set[SiteName]:
+    tariff = parts.problem.members[member].tariff
     of_zone: dict[str, list[tuple[float, SiteName]]] = {}
-    sites = set(outline.replicas) | {pin.site for pin in problem.members[member].service.policy.pins}
-    for way in problem.ways:
-        if way.member == member:
-            usd = way.usd + tariff.added_usd(way.candidate) / min(way.candidate.replica_rps, way.rate_rps)
-            of_zone.setdefault(way.zone, []).append((usd, way.candidate.site.name))
-            if way.candidate.running:
-                sites.add(way.candidate.site.name)
+    sites = set(outline.replicas) | {pin.site for pin in parts.problem.members[member].service.policy.pins}
+    for way in (parts.problem.ways[index] for index in parts.ways[member]):
+        usd = way.usd + tariff.added_usd(way.candidate) / min(way.candidate.replica_rps, way.rate_rps)
+        of_zone.setdefault(way.zone, []).append((usd, way.candidate.site.name))
+        if way.candidate.running:
+            sites.add(way.candidate.site.name)
     for ways in of_zone.values():
-        sites |= {site for _, site in sorted(ways)[:MOST_SITES_PER_ZONE]}
+        sites |= {site for _, site in nsmallest(MOST_SITES_PER_ZONE, ways)}
     return sites
 
 
@@ -121,14 +150,17 @@ def _free(problem: Problem, member: int, outlines: Sequence[Outline]) -> Mapping
     return free
 
 
-def _used_bps(problem: Problem, member: int, outlines: Sequence[Outline]) -> dict[Link, float]:
+def _used_bps(parts: Parts, member: int, outlines: Sequence[Outline]) -> dict[Link, float]:
+    given = {
+        parts.way_at[other, zone, site]: share
+        for other, outline in enumerate(outlines)
+        if other != member
+        for (zone, site), share in outline.shares.items()
+    }
     used: dict[Link, float] = {}
-    for link, loads in problem.loads.items():
-        for index, bits in loads:
-            way = problem.ways[index]
-            if way.member != member:
-                share = outlines[way.member].shares.get((way.zone, way.candidate.site.name), 0.0)
-                used[link] = used.get(link, 0.0) + share * way.rate_rps * bits
+    for index, share in sorted(given.items()):  # in one order: sums of floats depend on it
+        for link, bits in parts.loads.get(index, ()):
+            used[link] = used.get(link, 0.0) + share * parts.problem.ways[index].rate_rps * bits
     return used
 
 

@@ -8,7 +8,7 @@ from orchestrator.placement.checking import lower_bound_usd_per_hour
 from orchestrator.placement.joint.exact import solve_exactly
 from orchestrator.placement.joint.lowering import array_prices, lower, outlines, shadow_prices
 from orchestrator.placement.joint.problem import Problem
-from orchestrator.placement.joint.restricting import alone, breaks_rules, contested_usd
+from orchestrator.placement.joint.restricting import alone, breaks_rules, contested_usd, parts_of
 from orchestrator.placement.joint.totals import Constraint, limits_of_member
 from orchestrator.placement.outline import Outline
 
@@ -62,9 +62,10 @@ def _with_rules(problem: Problem, found: list[Outline], tight: frozenset[Constra
 
     Of two that are kept apart and meet, the one with less to lose goes first, and gives way.
     """
+    parts = parts_of(problem)
     for member in sorted(range(len(problem.members)), key=lambda member: contested_usd(problem, member, found)):
         if breaks_rules(problem, member, found) or limits_of_member(problem, member) & tight:
-            exact = solve_exactly(alone(problem, member, found))
+            exact = solve_exactly(alone(parts, member, found))
             if exact.outlines:
                 found[member] = exact.outlines[0]
     return found
