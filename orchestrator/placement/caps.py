@@ -1,7 +1,7 @@
 """How many more replicas a service may have at a site, by what its other replicas leave. Each cap is a value."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,8 +28,12 @@ class Held:
 
 
 class Cap(Protocol):
-    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
-        """How many more replicas, and what stands against one more than that."""
+    def more(self, held: Held, candidate: Candidate) -> int:
+        """How many more replicas."""
+        ...
+
+    def against(self, held: Held, candidate: Candidate) -> Objection:
+        """What stands against one more than that."""
         ...
 
 
@@ -37,59 +41,60 @@ class Cap(Protocol):
 class ByCount:
     """`replicas.max`."""
 
-    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+    def more(self, held: Held, candidate: Candidate) -> int:
+        return held.policy.replicas_max - held.total
+
+    def against(self, held: Held, candidate: Candidate) -> Objection:
         limit = held.policy.replicas_max
-
-        def objection() -> Objection:
-            one_more = float(max(limit, held.total) + 1)
-            detail = (
-                f"{candidate.site.name} fits at {candidate.cost_ms:.1f} ms, but the policy's {limit} replicas are "
-                "placed: raise replicas.max"
-            )
-            return Objection(Refusal.REPLICAS_MAX, one_more, float(limit), "replicas", detail)
-
-        return limit - held.total, objection
+        one_more = float(max(limit, held.total) + 1)
+        detail = (
+            f"{candidate.site.name} fits at {candidate.cost_ms:.1f} ms, but the policy's {limit} replicas are "
+            "placed: raise replicas.max"
+        )
+        return Objection(Refusal.REPLICAS_MAX, one_more, float(limit), "replicas", detail)
 
 
 @dataclass(frozen=True, slots=True)
 class ByDomains:
     """Keeps replicas back for the failure domains that are still wanted."""
 
-    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
-        policy, domain = held.policy, candidate.site.failure_domain
-        missing = max(held.domains_wanted - len(held.domains | {domain}), 0)
+    def more(self, held: Held, candidate: Candidate) -> int:
+        return held.policy.replicas_max - held.total - _missing_domains(held, candidate)
 
-        def objection() -> Objection:
-            detail = (
-                f"failure domain {domain} is taken and replicas.max {policy.replicas_max} leaves the rest for "
-                f"{missing} more: raise replicas.max or lower replicas.min_failure_domains"
-            )
-            has, wants = float(len(held.domains)), float(policy.min_failure_domains)
-            return Objection(Refusal.FAILURE_DOMAIN, has, wants, "failure domains", detail)
+    def against(self, held: Held, candidate: Candidate) -> Objection:
+        policy, missing = held.policy, _missing_domains(held, candidate)
+        detail = (
+            f"failure domain {candidate.site.failure_domain} is taken and replicas.max {policy.replicas_max} leaves "
+            f"the rest for {missing} more: raise replicas.max or lower replicas.min_failure_domains"
+        )
+        has, wants = float(len(held.domains)), float(policy.min_failure_domains)
+        return Objection(Refusal.FAILURE_DOMAIN, has, wants, "failure domains", detail)
 
-        return policy.replicas_max - held.total - missing, objection
+
+def _missing_domains(held: Held, candidate: Candidate) -> int:
+    """With the candidate's own."""
+    has = len(held.domains) + (candidate.site.failure_domain not in held.domains)
+    return max(held.domains_wanted - has, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ByCost:
     """`cost.max_usd_per_hour`."""
 
-    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+    def more(self, held: Held, candidate: Candidate) -> int:
         limit, price = held.policy.max_usd_per_hour, candidate.replica_usd_per_hour
         if limit is None or price <= 0:
-            count = MANY
-        else:
-            count = math.floor(min((limit - held.usd_per_hour) / price + 1e-9, MANY))
+            return MANY
+        return math.floor(min((limit - held.usd_per_hour) / price + 1e-9, MANY))
 
-        def objection() -> Objection:
-            with_one_more = held.usd_per_hour + (max(count, 0) + 1) * price
-            detail = (
-                f"one more replica at {candidate.site.name} makes {with_one_more:g} USD/h, the policy allows "
-                f"{limit:g}: raise cost.max_usd_per_hour"
-            )
-            return Objection(Refusal.COST, with_one_more, limit, "USD/h", detail)
-
-        return count, objection
+    def against(self, held: Held, candidate: Candidate) -> Objection:
+        limit, price = held.policy.max_usd_per_hour, candidate.replica_usd_per_hour
+        with_one_more = held.usd_per_hour + (max(self.more(held, candidate), 0) + 1) * price
+        detail = (
+            f"one more replica at {candidate.site.name} makes {with_one_more:g} USD/h, the policy allows "
+            f"{limit:g}: raise cost.max_usd_per_hour"
+        )
+        return Objection(Refusal.COST, with_one_more, limit, "USD/h", detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +103,25 @@ class ByQuota:
 
     left: Sequence[tuple[QuotaSpec, Resources]]
 
-    def more(self, held: Held, candidate: Candidate) -> tuple[int, Callable[[], Objection]]:
+    def more(self, held: Held, candidate: Candidate) -> int:
+        return self._least(held, candidate)[0]
+
+    def against(self, held: Held, candidate: Candidate) -> Objection:
+        least, at = self._least(held, candidate)
+        quota, left = self.left[at]
+        asked, rest = candidate.variant.need * (least + 1), left - held.need
+        if rest.memory_bytes < asked.memory_bytes:
+            wants, has, unit = asked.memory_bytes / MIB, max(rest.memory_bytes, 0) / MIB, "MiB"
+        else:
+            wants, has, unit = asked.compute_millis / 1000, max(rest.compute_millis, 0) / 1000, "cores"
+        detail = (
+            f"{least + 1} more replicas need {wants:g} {unit}, TenantQuota {quota.namespace}/{quota.name} leaves "
+            f"{has:g}: raise it, or lower what other services of the namespace hold"
+        )
+        return Objection(Refusal.QUOTA, wants, has, unit, detail)
+
+    def _least(self, held: Held, candidate: Candidate) -> tuple[int, int]:
+        """How many the narrowest quota leaves, and which that is."""
         need = candidate.variant.need
-        counts = [(need.times_in(left - held.need), index) for index, (_, left) in enumerate(self.left)]
-        least, at = min(counts, default=(MANY, 0))
-
-        def objection() -> Objection:
-            quota, left = self.left[at]
-            asked, rest = need * (least + 1), left - held.need
-            if rest.memory_bytes < asked.memory_bytes:
-                wants, has, unit = asked.memory_bytes / MIB, max(rest.memory_bytes, 0) / MIB, "MiB"
-            else:
-                wants, has, unit = asked.compute_millis / 1000, max(rest.compute_millis, 0) / 1000, "cores"
-            detail = (
-                f"{least + 1} more replicas need {wants:g} {unit}, TenantQuota {quota.namespace}/{quota.name} leaves "
-                f"{has:g}: raise it, or lower what other services of the namespace hold"
-            )
-            return Objection(Refusal.QUOTA, wants, has, unit, detail)
-
-        return least, objection
+        counts = ((need.times_in(left - held.need), index) for index, (_, left) in enumerate(self.left))
+        return min(counts, default=(MANY, 0))

@@ -259,15 +259,13 @@ class Filling:
     def allowed(self, candidate: Candidate, wanted: int) -> tuple[int, Objection | None]:
         """Of `wanted` replicas in all at a site as many as site and policy bear, and what stands against the rest."""
         have = self.replicas.get(candidate.site.name, 0)
-        least, against = wanted, None
-        if candidate.fit < wanted:
-            least, against = candidate.fit, candidate.full.objection
-        held = self.held()
+        least, held, narrowest = min(candidate.fit, wanted), self.held(), None
         for cap in self.caps:
-            more, objection = cap.more(held, candidate)
-            if have + more < least:
-                least, against = have + more, objection
-        return max(least, have), against() if against is not None else None
+            if (most := have + cap.more(held, candidate)) < least:
+                least, narrowest = most, cap
+        if least == wanted:
+            return max(least, have), None
+        return max(least, have), narrowest.against(held, candidate) if narrowest else candidate.full.objection()
 
     def held(self) -> Held:
         if self._held is None:
