@@ -1,9 +1,8 @@
 """What a call will take: round trip, transfer, service."""
 
 import math
-from dataclasses import replace
 
-from orchestrator.model.legs import Leg, Path, PathKind
+from orchestrator.model.legs import Path
 from orchestrator.model.snapshot import Interval, PlacementSettings, ResponseTerms
 from orchestrator.model.specs import DemandSpec, VariantSpec
 
@@ -28,39 +27,15 @@ def replica_rps(variant: VariantSpec, rho: float) -> float:
     return rho * 1000 / max(variant.service_p50_ms, 1e-6)
 
 
-def request_bps(leg: Leg, path: Path) -> float | None:
-    """Throughput of a leg in the direction that requests travel; None or 0: not measured."""
-    return leg.down_bps if _measured_from_site(leg, path) else leg.up_bps
-
-
-def response_bps(leg: Leg, path: Path) -> float | None:
-    return leg.up_bps if _measured_from_site(leg, path) else leg.down_bps
-
-
-def _measured_from_site(leg: Leg, path: Path) -> bool:
-    # An agent measures outwards, but relayed requests come towards it.
-    return path.kind is PathKind.RELAY and leg.source == f"site/{path.site}"
-
-
 def transfer_ms(path: Path, demand: DemandSpec, share: float) -> float:
     """Payload both ways over the narrowest leg, of which one transfer gets `share`.
 
     A leg whose throughput nobody measured adds nothing: its round trip is known, its width is not a reason to refuse.
     """
-    up = [bps for leg in path.legs if (bps := request_bps(leg, path))]
-    down = [bps for leg in path.legs if (bps := response_bps(leg, path))]
-    request_s = 8 * demand.request_bytes / (share * min(up)) if up else 0.0
-    response_s = 8 * demand.response_bytes / (share * min(down)) if down else 0.0
+    request_bps, response_bps = path.narrowest_bps
+    request_s = 8 * demand.request_bytes / (share * request_bps) if request_bps else 0.0
+    response_s = 8 * demand.response_bytes / (share * response_bps) if response_bps else 0.0
     return (request_s + response_s) * 1000
-
-
-def _slow_transfer_ms(path: Path, demand: DemandSpec, share: float) -> float:
-    """With each leg only as wide as nine of ten transfers found it, where that is known."""
-    legs = tuple(
-        replace(leg, up_bps=leg.up_p10_bps or leg.up_bps, down_bps=leg.down_p10_bps or leg.down_bps)
-        for leg in path.legs
-    )
-    return transfer_ms(replace(path, legs=legs), demand, share)
 
 
 def response_terms(path: Path, demand: DemandSpec, variant: VariantSpec, settings: PlacementSettings) -> ResponseTerms:
@@ -79,8 +54,8 @@ def response_ms(path: Path, demand: DemandSpec, variant: VariantSpec, settings: 
     allow, and transfers are slow. Both ends move outwards as the newest sample ages.
     """
     transfer = slow_transfer = transfer_ms(path, demand, settings.transfer_share)
-    if any(leg.up_p10_bps or leg.down_p10_bps for leg in path.legs):
-        slow_transfer = _slow_transfer_ms(path, demand, settings.transfer_share)
+    if path.slow is not path:
+        slow_transfer = transfer_ms(path.slow, demand, settings.transfer_share)
     busy = service_p99_ms(variant, settings.target_utilisation)
     expected = path.rtt_p99_ms + transfer + busy
     aged = min(path.age_s * WIDENING_PER_S, 1.0)

@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from orchestrator.model.ids import SiteName
 from orchestrator.model.legs import Path, PathKind
 from orchestrator.model.specs import DemandSpec, SiteSpec
-from orchestrator.placement.estimates import request_bps, response_bps
 
 Link: TypeAlias = tuple[str, ...]  # what calls share: ("wan", zone), ("in", site), ("leg", source, target, "up")
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """What one call puts on a link. `limit_bps` None: nobody measured or declared one."""
 
     link: Link
@@ -21,8 +19,7 @@ class Load:
     limit_bps: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """What is left of a link that one call loads with `call_bits`."""
 
     link: Link
@@ -50,14 +47,19 @@ class Links:
         self, path: Path, demand: DemandSpec, wan_bps: float | None, lost: SiteName | None = None
     ) -> Iterator[Room]:
         """Of each of the path's links that has a limit and that calls load."""
-        for load in self._loads(path, demand, wan_bps):
-            if not load.limit_bps or not load.call_bits:
-                continue
-            used, spare = self.used_bps.get(load.link, {}), self.spare_bps.get(load.link, {})
-            total = sum(used.values())
-            after = {site: total - used.get(site, 0.0) + more for site, more in spare.items() if site != path.site}
-            without = total - used.get(lost, 0.0) + spare.get(lost, 0.0) if lost else max([total, *after.values()])
-            yield Room(load.link, load.call_bits, load.limit_bps - without)
+        for link, call_bits, limit_bps in self._loads(path, demand, wan_bps):
+            if limit_bps and call_bits:
+                yield Room(link, call_bits, limit_bps - self._taken_bps(link, path.site, lost))
+
+    def _taken_bps(self, link: Link, site: SiteName, lost: SiteName | None) -> float:
+        """On the worst day for `site` that is planned for; or once `lost` is gone."""
+        used, spare = self.used_bps.get(link, {}), self.spare_bps.get(link, {})
+        if not used and not spare:
+            return 0.0
+        total = sum(used.values())
+        if lost:
+            return total - used.get(lost, 0.0) + spare.get(lost, 0.0)
+        return max([total, *(total - used.get(gone, 0.0) + more for gone, more in spare.items() if gone != site)])
 
     def send(self, path: Path, demand: DemandSpec, rate_rps: float) -> None:
         """Record calls on a path."""
@@ -84,8 +86,8 @@ class Links:
             yield Load(("in", path.site), request_bits, site.link_in_bps if site else None)
             yield Load(("out", path.site), response_bits, site.link_out_bps if site else None)
         region = self.sites.get(path.transit) if path.transit else None
-        for front in sorted({end for leg in path.legs for end in (leg.source, leg.target) if end.startswith("front/")}):
+        for front in path.fronts:
             yield Load(("front", front), request_bits + response_bits, region.front_bps if region else None)
-        for leg in path.legs:
-            yield Load(("leg", leg.source, leg.target, "request"), request_bits, request_bps(leg, path))
-            yield Load(("leg", leg.source, leg.target, "response"), response_bits, response_bps(leg, path))
+        for leg, (request_bps, response_bps) in zip(path.legs, path.legs_bps, strict=True):
+            yield Load(("leg", leg.source, leg.target, "request"), request_bits, request_bps)
+            yield Load(("leg", leg.source, leg.target, "response"), response_bits, response_bps)

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from orchestrator.model.legs import Leg, Path
+from orchestrator.model.legs import Leg
 from orchestrator.model.snapshot import Decision, Snapshot
-from orchestrator.placement.estimates import request_bps, response_bps
 
 # Of a leg's throughput. Below it the p99 of the waiting is less than four messages long (M/M/1), and what else makes
 # the leg slow now and then is not our doing.
@@ -33,19 +32,15 @@ def _use(snapshot: Snapshot, running: Decision) -> _Use:
         for demand in service.demands:
             for path in snapshot.paths:
                 share = shares.get((service.ref, path.zone, path.site), 0.0) if path.zone == demand.zone else 0.0
-                for leg in path.legs if share > 0 else ():
-                    up, down = (
-                        _part(demand.request_bytes, leg, path, True),
-                        _part(demand.response_bytes, leg, path, False),
-                    )
+                for leg, (request_bps, response_bps) in zip(path.legs, path.legs_bps, strict=True) if share > 0 else ():
+                    part = max(_part(demand.request_bytes, request_bps), _part(demand.response_bytes, response_bps))
                     ends = (leg.source, leg.target)
-                    used[ends] = used.get(ends, 0.0) + demand.rate_rps * share * max(up, down)
+                    used[ends] = used.get(ends, 0.0) + demand.rate_rps * share * part
     return used
 
 
-def _part(call_bytes: int, leg: Leg, path: Path, request: bool) -> float:
+def _part(call_bytes: int, bps: float | None) -> float:
     """Of a second's throughput, what one call takes one way."""
-    bps = request_bps(leg, path) if request else response_bps(leg, path)
     return 8 * call_bytes / bps if bps else 0.0
 
 
