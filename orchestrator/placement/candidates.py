@@ -1,14 +1,14 @@
 """Sites that may hold a service's replicas, and for each of the others the reason why not."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 
 from orchestrator.model.ids import SiteName, ZoneName
 from orchestrator.model.legs import Path
 from orchestrator.model.snapshot import Costs, Interval, PlacementSettings, Refusal
-from orchestrator.model.specs import AntiAffinity, DemandSpec, ServiceSpec, SiteSpec, VariantSpec
+from orchestrator.model.specs import AntiAffinity, DemandSpec, ServiceSpec, SiteKind, SiteSpec, VariantSpec
 from orchestrator.placement.costs import calls_usd_per_hour, changes_usd_per_hour, replica_price, total_rps, weight
 from orchestrator.placement.estimates import replica_rps
 from orchestrator.placement.ledger import Full, Ledger, rivals
@@ -88,29 +88,22 @@ def survey(
 ) -> Field:
     """Sorts every site, or those `among` them, into candidates and refused ones."""
     occupied = ledger.occupied(service)
-    limits = limits_of(service, sites, occupied, settings)
-    view = _View(
-        service=service,
-        parts={demand.zone: weight(demand, service) for demand in service.demands},
-        sites=sites,
-        preferences={rule.site: rule.preference for rule in service.rules},
-        running=tuple(claim.site for claim in ledger.live(service.ref)),
-        settings=settings,
-    )
+    eye = _Eye(service, paths, ledger, limits_of(service, sites, occupied, settings))
+    view = _view(service, sites, ledger, settings)
     seen = Field(occupied=occupied)
     if among is None:
         among = _nearest(service, sites, paths, ledger, settings)
         seen.of_site |= dict.fromkeys(sites.keys() - among, _too_many(len(sites), len(among)))
     for name in sorted(among):
         site = sites[name]
-        looked = _look(service, site, paths, ledger, limits)
+        looked = eye.look(site)
         if isinstance(looked, Objection):
             seen.of_site[name] = looked
             continue
-        seen.of_zone |= {(name, zone): found for zone, found in looked.refused.items()}
-        reached = looked.arcs.keys() | looked.refused.keys()
-        if len(reached) < len(service.demands):
-            seen.of_rest[name] = no_path(service, name, reached)
+        for zone, found in looked.refused.items():
+            seen.of_zone[name, zone] = found
+        if len(looked.arcs) + len(looked.refused) < len(service.demands):
+            seen.of_rest[name] = no_path(service, name, looked.arcs.keys() | looked.refused.keys())
         if looked.arcs:
             seen.candidates[name] = view.candidate(site, looked)
     return seen
@@ -193,28 +186,68 @@ class _Way:
     cost_ms: float
 
 
-def _look(service: ServiceSpec, site: SiteSpec, paths: Paths, ledger: Ledger, limits: Limits) -> _Look | Objection:
-    """The site with the first variant that fits it and is quick enough for some zone; else what the first one met.
+@dataclass(frozen=True, slots=True)
+class _Eye:
+    """One service that looks at one site after the other."""
 
-    What a rule forbids is said first, also of a silent site: nothing may be kept there until it comes back.
-    """
-    if found := limits.check_site(site):
-        return found
-    variants = variants_for(service.version.variants_on(site.hardware_class), service.policy, site.kind)
-    if isinstance(variants, Objection):
-        return variants
-    if found := Reachable().check(site):
-        return found
-    if service.freeze is not None and (held := [v for v in variants if ledger.running(service, site.name, v)]):
-        # It stays as it is, also where it became slow or another variant would be chosen today.
-        variants, limits = tuple(held), limits.hard()
-    looks = []
-    for variant in variants:
-        look = _try(service, site, variant, paths, ledger, limits)
-        if isinstance(look, _Look) and look.arcs:
-            return look
-        looks.append(look)
-    return _quickest(looks)
+    service: ServiceSpec
+    paths: Paths
+    ledger: Ledger
+    limits: Limits
+    variants: dict[tuple[str, SiteKind], tuple[VariantSpec, ...] | Objection] = field(default_factory=dict)
+
+    def look(self, site: SiteSpec) -> _Look | Objection:
+        """The site with the first variant that fits it and is quick enough for some zone; else what the first one met.
+
+        What a rule forbids is said first, also of a silent site: nothing may be kept there until it comes back.
+        """
+        if found := self.limits.check_site(site):
+            return found
+        variants = self._variants(site)
+        if isinstance(variants, Objection):
+            return variants
+        if found := Reachable().check(site):
+            return found
+        limits = self.limits
+        if self.service.freeze is not None:
+            held = tuple(v for v in variants if self.ledger.running(self.service, site.name, v))
+            if held:
+                # It stays as it is, also where it became slow or another variant would be chosen today.
+                variants, limits = held, limits.hard()
+        looks = []
+        for variant in variants:
+            look = self._try(site, variant, limits)
+            if isinstance(look, _Look) and look.arcs:
+                return look
+            looks.append(look)
+        return _quickest(looks)
+
+    def _variants(self, site: SiteSpec) -> tuple[VariantSpec, ...] | Objection:
+        kind = site.hardware_class, site.kind
+        if kind not in self.variants:
+            measured = self.service.version.variants_on(site.hardware_class)
+            self.variants[kind] = variants_for(measured, self.service.policy, site.kind)
+        return self.variants[kind]
+
+    def _try(self, site: SiteSpec, variant: VariantSpec, limits: Limits) -> _Look | Objection:
+        if found := _too_dear(self.service, site, variant):
+            return found
+        fit, full = self.ledger.fit(self.service, site, variant)
+        if fit == 0:
+            return full.objection()
+        reach = self.paths.get(site.name, {})
+        demands = [demand for demand in self.service.demands if demand.zone in reach]
+        if not demands:
+            return no_path(self.service, site.name)
+        arcs: dict[ZoneName, _Way] = {}
+        refused: dict[ZoneName, Objection] = {}
+        for demand in demands:
+            arc = _arc(demand, reach[demand.zone], variant, limits)
+            if isinstance(arc, _Way):
+                arcs[demand.zone] = arc
+            else:
+                refused[demand.zone] = arc
+        return _Look(variant, fit, full, arcs, refused)
 
 
 def _quickest(looks: Sequence[_Look | Objection]) -> _Look | Objection:
@@ -232,29 +265,6 @@ def _quickest(looks: Sequence[_Look | Objection]) -> _Look | Objection:
 
 def _ms(found: Objection) -> float:
     return math.inf if found.actual is None else found.actual
-
-
-def _try(
-    service: ServiceSpec, site: SiteSpec, variant: VariantSpec, paths: Paths, ledger: Ledger, limits: Limits
-) -> _Look | Objection:
-    if found := _too_dear(service, site, variant):
-        return found
-    fit, full = ledger.fit(service, site, variant)
-    if fit == 0:
-        return full.objection()
-    reach = paths.get(site.name, {})
-    demands = [demand for demand in service.demands if demand.zone in reach]
-    if not demands:
-        return no_path(service, site.name)
-    arcs: dict[ZoneName, _Way] = {}
-    refused: dict[ZoneName, Objection] = {}
-    for demand in demands:
-        arc = _arc(demand, reach[demand.zone], variant, limits)
-        if isinstance(arc, _Way):
-            arcs[demand.zone] = arc
-        else:
-            refused[demand.zone] = arc
-    return _Look(variant, fit, full, arcs, refused)
 
 
 def _arc(demand: DemandSpec, paths: Sequence[Path], variant: VariantSpec, limits: Limits) -> _Way | Objection:
@@ -277,19 +287,19 @@ class _View:
     """What pricing a candidate takes."""
 
     service: ServiceSpec
-    parts: Mapping[ZoneName, float]  # of the service's calls
+    rate_rps: float  # of all of the service's calls
+    parts: Mapping[ZoneName, float]  # of these
     sites: Mapping[SiteName, SiteSpec]
     preferences: Mapping[SiteName, float]
-    running: Sequence[SiteName]  # of each replica
+    running: Set[SiteName]
+    move_usd_per_hour: float
     settings: PlacementSettings
 
     def candidate(self, site: SiteSpec, look: _Look) -> Candidate:
-        policy, running = self.service.policy, site.name in self.running
+        running = site.name in self.running
         price, one_rps = replica_price(site, look.variant), replica_rps(look.variant, self.settings.target_utilisation)
-        replicas = max(math.ceil(total_rps(self.service) / one_rps), 1)
-        # To move here is to start and stop as many as run, the same for each site; what runs here need not move.
-        moved = len(self.running)
-        fixed = replicas * price + (0.0 if running else changes_usd_per_hour(moved, moved, policy))
+        replicas = max(math.ceil(self.rate_rps / one_rps), 1)
+        fixed = replicas * price + (0.0 if running else self.move_usd_per_hour)
         arcs = {zone: self._priced(way, fixed) for zone, way in look.arcs.items()}
         known = [arcs[zone] for zone in sorted(arcs)]
         seen_part = math.fsum(self.parts[arc.demand.zone] for arc in known)
@@ -315,6 +325,24 @@ class _View:
         part = self.parts[way.demand.zone]
         usd_per_hour = calls.total + fixed_usd_per_hour * part
         return Arc(way.demand, way.path, way.response, way.cost_ms, call, calls, usd_per_hour)
+
+
+def _view(
+    service: ServiceSpec, sites: Mapping[SiteName, SiteSpec], ledger: Ledger, settings: PlacementSettings
+) -> _View:
+    running = ledger.live(service.ref)
+    # To move is to start and stop as many as run, the same for each site; what runs at a site need not move.
+    moved = len(running)
+    return _View(
+        service=service,
+        rate_rps=total_rps(service),
+        parts={demand.zone: weight(demand, service) for demand in service.demands},
+        sites=sites,
+        preferences={rule.site: rule.preference for rule in service.rules},
+        running={claim.site for claim in running},
+        move_usd_per_hour=changes_usd_per_hour(moved, moved, service.policy),
+        settings=settings,
+    )
 
 
 def _mean_ms(arcs: Sequence[Arc]) -> float:

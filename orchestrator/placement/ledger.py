@@ -71,14 +71,10 @@ class Ledger:
     def fit(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> tuple[int, "Full"]:
         """How many replicas the site bears, its own running ones included; and what stands against one more."""
         free, nodes = self._free(service, site, variant)
-        count, node = variant.need.times_in(free), None
+        need, count = variant.need, variant.need.times_in(free)
         if site.kind is SiteKind.EDGE:
-            times = {name: variant.need.times_in(left) for name, left in nodes.items()}
-            left = {name: nodes[name] - variant.need * times[name] for name in nodes}
-            node = min(left, key=lambda name: (*_lack(left[name], variant.need), name), default=None)
-            if sum(times.values()) <= count:
-                return sum(times.values()), Full(site.name, node, left[node] if node else Resources(), variant.need)
-        return count, Full(site.name, node, free - variant.need * count, variant.need)
+            count = min(count, sum(need.times_in(left) for left in nodes.values()))
+        return count, Full(site, need, free, nodes)
 
     def touched(self) -> Set[SiteName]:
         """Where a service may fit less often by now: what runs may count, places or outlines may have taken room.
@@ -253,26 +249,38 @@ def _lack(left: Resources, need: Resources) -> tuple[int, float]:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """Against one more replica than fit: `left` beside those, of the site or of the node that lacks least.
+    """Against one more replica than fit in what is free of a site and its nodes."""
 
-    Below 0: more is claimed than is offered.
-    """
-
-    site: SiteName
-    node: NodeName | None
-    left: Resources
+    site: SiteSpec
     need: Resources
+    free: Resources
+    nodes: Mapping[NodeName, Resources]
 
     def objection(self) -> Objection:
         """Worded when somebody asks: most sites are never filled."""
-        where = f"node {self.node} of {self.site}" if self.node else self.site
-        need, left = self.need, self.left
-        memory_times = left.memory_bytes / need.memory_bytes if need.memory_bytes else float("inf")
-        compute_times = left.compute_millis / need.compute_millis if need.compute_millis else float("inf")
-        if memory_times <= compute_times:
-            wants, has = need.memory_bytes / MIB, left.memory_bytes / MIB
-            detail = f"one more replica needs {wants:.0f} MiB, {where} has {has:.0f} left: offer more or build smaller"
-            return Objection(Refusal.MEMORY, wants, has, "MiB", detail, self.node)
-        wants, has = need.compute_millis / 1000, left.compute_millis / 1000
-        detail = f"one more replica needs {wants:g} cores, {where} has {has:g} left: offer more or claim less"
-        return Objection(Refusal.COMPUTE, wants, has, "cores", detail, self.node)
+        need, count, node = self.need, self.need.times_in(self.free), None
+        left = self.free - need * count
+        if self.site.kind is SiteKind.EDGE:
+            times = {name: need.times_in(free) for name, free in self.nodes.items()}
+            on = {name: free - need * times[name] for name, free in self.nodes.items()}
+            node = min(on, key=lambda name: (*_lack(on[name], need), name), default=None)
+            if sum(times.values()) <= count:
+                left = on[node] if node else Resources()
+        return _lacking(self.site.name, node, left, need)
+
+
+def _lacking(site: SiteName, node: NodeName | None, left: Resources, need: Resources) -> Objection:
+    """`left`: of the site or of the node that lacks least, beside the replicas that fit.
+
+    Below 0: more is claimed than is offered.
+    """
+    where = f"node {node} of {site}" if node else site
+    memory_times = left.memory_bytes / need.memory_bytes if need.memory_bytes else float("inf")
+    compute_times = left.compute_millis / need.compute_millis if need.compute_millis else float("inf")
+    if memory_times <= compute_times:
+        wants, has = need.memory_bytes / MIB, left.memory_bytes / MIB
+        detail = f"one more replica needs {wants:.0f} MiB, {where} has {has:.0f} left: offer more or build smaller"
+        return Objection(Refusal.MEMORY, wants, has, "MiB", detail, node)
+    wants, has = need.compute_millis / 1000, left.compute_millis / 1000
+    detail = f"one more replica needs {wants:g} cores, {where} has {has:g} left: offer more or claim less"
+    return Objection(Refusal.COMPUTE, wants, has, "cores", detail, node)

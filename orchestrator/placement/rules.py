@@ -194,15 +194,19 @@ class Limits:
     settings: PlacementSettings
 
     def check_site(self, site: SiteSpec) -> Objection | None:
-        return next((found for limit in self.of_site if (found := limit.check(site))), None)
+        for limit in self.of_site:
+            if found := limit.check(site):
+                return found
+        return None
 
     def check_path(self, path: Path, demand: DemandSpec, variant: VariantSpec) -> Interval | Objection:
         """The predicted response, or the first objection."""
         response = response_ms(path, demand, variant, self.settings)
-        found = next((found for limit in self.of_path if (found := limit.check(path, response))), None)
-        if found is not None and found.reason is Refusal.TOO_SLOW:
-            return replace(found, terms=response_terms(path, demand, variant, self.settings))
-        return found or response
+        for limit in self.of_path:
+            if (found := limit.check(path, response)) is not None:
+                slow = found.reason is Refusal.TOO_SLOW
+                return replace(found, terms=response_terms(path, demand, variant, self.settings)) if slow else found
+        return response
 
     def hard(self) -> "Limits":
         """Without the latency objective: of a site where a frozen service runs, and stays though it became slow."""
@@ -222,10 +226,13 @@ def limits_of(
     if policy.jurisdictions is not None:
         of_site.append(Resident(policy.jurisdictions))
         of_path.append(ResidentTransit(policy.jurisdictions, sites))
-    of_site.append(NotBanned(policy.bans))
+    if policy.bans:
+        of_site.append(NotBanned(policy.bans))
     if not policy.burst_to_cloud:
         of_site.append(EdgeOnly())
-    of_site += [Required({rule.site: rule for rule in service.rules}), KeptApart(occupied)]
+    of_site.append(Required({rule.site: rule for rule in service.rules}))
+    if occupied:
+        of_site.append(KeptApart(occupied))
     soonest = SoonestAnswer(policy.latency_p99_ms)
     if policy.latency_p99_ms is not None:
         of_path += [Fresh(policy.max_sample_age_s), soonest]
