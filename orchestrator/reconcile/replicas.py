@@ -70,16 +70,17 @@ def diff(
     phases = replica_phases(claims, observed)
     judge = _Judge(observed, phases, lost_after_s, braked, leaving, now_s)
     pacing = pacing_of(paces, sizes, claims, phases, now_s)
-    replica_claims = [c for c in claims if isinstance(c.hold, ReplicaHold)]
+    held: dict[ServiceRef, list[Claim]] = {}
+    for claim in claims:
+        if isinstance(claim.hold, ReplicaHold):
+            held.setdefault(claim.hold.service, []).append(claim)
     by_service: dict[ServiceRef, list[Want]] = {}
     for want in wants:
         by_service.setdefault(want.service, []).append(want)
-    services = sorted(by_service.keys() | {c.hold.service for c in replica_claims if isinstance(c.hold, ReplicaHold)})
     changed: list[Claim] = []
     starter = _Starter(sites, _FreeNodes(sites, claims, observed), pacing, writer, ids)
-    for service in services:
-        held = [c for c in replica_claims if isinstance(c.hold, ReplicaHold) and c.hold.service == service]
-        changed += _diff_service(by_service.get(service, []), held, judge, starter, writer)
+    for service in sorted(by_service.keys() | held.keys()):
+        changed += _diff_service(by_service.get(service, []), held.get(service, []), judge, starter, writer)
     return changed
 
 
@@ -227,17 +228,19 @@ class _FreeNodes:
 
     def __init__(self, sites: Mapping[SiteName, SiteSpec], claims: Sequence[Claim], observed: Observed) -> None:
         attached = {name for name, node in observed.nodes.items() if node.phase is NodePhase.ATTACHED}
-        self._free = {(s.name, n.name): n.capacity for s in sites.values() for n in s.nodes if n.name in attached}
+        self._free = {
+            site.name: {node.name: node.capacity for node in site.nodes if node.name in attached}
+            for site in sites.values()
+        }
         for claim in claims:
-            if claim.node is not None and (claim.site, claim.node) in self._free:
-                self._free[claim.site, claim.node] -= claim.need
+            free = self._free.get(claim.site, {})
+            if claim.node is not None and claim.node in free:
+                free[claim.node] -= claim.need
 
     def roomiest(self, site: SiteName, need: Resources) -> NodeName | None:
         """The node with the most free memory that fits; the least name among equals."""
-        fitting = [
-            (-free.memory_bytes, node) for (s, node), free in self._free.items() if s == site and need.fits_in(free)
-        ]
+        fitting = [(-free.memory_bytes, node) for node, free in self._free[site].items() if need.fits_in(free)]
         return min(fitting)[1] if fitting else None
 
     def take(self, site: SiteName, node: NodeName, need: Resources) -> None:
-        self._free[site, node] -= need
+        self._free[site][node] -= need
