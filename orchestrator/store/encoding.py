@@ -24,12 +24,23 @@ def canonical_json(field: str, value: Mapping[str, Json]) -> str:
         raise InvalidRequest(field, value, f"give finite JSON values ({err})") from err
 
 
+def is_key(key: Key) -> bool:
+    """Whether every database can hold its names."""
+    return _wrong_part(key) is None
+
+
 def checked_key(key: Key) -> Key:
     """Raises InvalidRequest for names that not every database can hold."""
+    if wrong := _wrong_part(key):
+        raise InvalidRequest(*wrong, f"give 1 to {_NAME_LIMIT} printable characters")
+    return key
+
+
+def _wrong_part(key: Key) -> tuple[str, str] | None:
     for field, value in (("kind", key.kind), ("metadata.namespace", key.namespace), ("metadata.name", key.name)):
         if not value.isprintable() or len(value) > _NAME_LIMIT or (not value and field != "metadata.namespace"):
-            raise InvalidRequest(field, value, f"give 1 to {_NAME_LIMIT} printable characters")
-    return key
+            return field, value
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,11 @@ def put_claims(connection: Connection, new: Sequence[Claim], capacities: Mapping
     wanted = _by_id(new)
     held = _held(connection, wanted, capacities)
     _check_sites_kept(wanted, held)
-    for site in sorted(capacities.keys() & {claim.site for claim in new}):
-        _check_fits(site, capacities[site], held.get(site, {}), wanted)
+    at_site: dict[SiteName, list[Claim]] = {}
+    for claim in wanted.values():
+        at_site.setdefault(claim.site, []).append(claim)
+    for site in sorted(capacities.keys() & at_site.keys()):
+        _check_fits(site, capacities[site], held.get(site, {}), at_site[site])
     for ids in _chunks(sorted(wanted)):
         connection.execute(sa.delete(claims).where(claims.c.id.in_(ids)))
     rows = [claim_row(claim) for claim in wanted.values() if claim.phase != ClaimPhase.RELEASED]
@@ -70,10 +73,9 @@ def _check_sites_kept(wanted: Mapping[ReplicaId, Claim], held: _Holdings) -> Non
 
 
 def _check_fits(
-    site: SiteName, capacity: Resources, held: Mapping[ReplicaId, Resources], wanted: Mapping[ReplicaId, Claim]
+    site: SiteName, capacity: Resources, held: Mapping[ReplicaId, Resources], here: Sequence[Claim]
 ) -> None:
     """Only growth is refused: on a site that has shrunk below its claims they can still be changed and let go."""
-    here = [claim for claim in wanted.values() if claim.site == site]
     asked = sum((claim.need for claim in here if claim.phase != ClaimPhase.RELEASED), _NOTHING)
     replaced = sum((held.get(claim.id, _NOTHING) for claim in here), _NOTHING)
     free = capacity - (sum(held.values(), _NOTHING) - replaced)

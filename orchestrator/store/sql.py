@@ -17,7 +17,7 @@ from orchestrator.store.backups import back_up
 from orchestrator.store.encoding import change_of, claim_of, object_of
 from orchestrator.store.engines import open_engine, parse_url, snapshots
 from orchestrator.store.ledger import put_claims
-from orchestrator.store.objects import read_object, write_object
+from orchestrator.store.objects import read_object, write_objects
 from orchestrator.store.schema import LOG_ROW, changes, claims, log, objects
 from orchestrator.store.unavailable import answered
 from orchestrator.store.upgrade import check_file, upgrade
@@ -78,7 +78,7 @@ class SqlStore:
                 packed = history.pack(connection, batch.decision)
         with self._writing() as transaction:
             leases.check_epoch(transaction, batch.epoch)
-            written = [write_object(transaction, write) for write in batch.writes]
+            written = write_objects(transaction, batch.writes)
             put_claims(transaction.connection, batch.claims, batch.capacities)
             if packed is not None:
                 history.put_decision(transaction, packed)

@@ -15,7 +15,7 @@ from orchestrator.model.resources import Resources
 from orchestrator.model.stored import Batch, Key, Owner, Put
 from orchestrator.store import SqlStore, open_store
 from orchestrator.store.engines import open_engine, parse_url
-from orchestrator.store.objects import write_object
+from orchestrator.store.objects import write_objects
 from orchestrator.store.writing import writing
 
 pytestmark = pytest.mark.real
@@ -64,7 +64,7 @@ def test_a_second_writer_gets_no_sequence_before_the_first_has_committed(store: 
     second_key = Key("Site", "", "second")
     with ThreadPoolExecutor(1) as threads:
         with writing(engine, lambda: 0.0) as first:
-            written = write_object(first, Put(Key("Site", "", "first"), Owner.COMMAND, 0, {}))
+            [written] = write_objects(first, [Put(Key("Site", "", "first"), Owner.COMMAND, 0, {})])
             second = threads.submit(store.commit, Batch(writes=(Put(second_key, Owner.COMMAND, 0, {}),)))
             with pytest.raises(TimeoutError):
                 second.result(timeout=0.2)
