@@ -59,8 +59,9 @@ class Ledger:
         """Replicas that the wanted ones would simply keep."""
         return sum(_is_own(claim, service, variant) for claim in self.claims.get(site, ()))
 
-    def running_at(self, service: ServiceSpec, site: SiteName, variant: VariantSpec) -> Counter[NodeName | None]:
-        return Counter(claim.node for claim in self.claims.get(site, ()) if _is_own(claim, service, variant))
+    def running_at(self, service: ServiceSpec, site: SiteName, variant: VariantSpec) -> Mapping[NodeName | None, int]:
+        claims = self.claims.get(site)
+        return Counter(claim.node for claim in claims if _is_own(claim, service, variant)) if claims else {}
 
     def stands(self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec) -> Mapping[NodeName | None, Resources]:
         """What each node of an edge site, or a region's pool (None), has for the service's replicas, running ones
@@ -102,18 +103,19 @@ class Ledger:
         self, service: ServiceSpec, site: SiteSpec, variant: VariantSpec
     ) -> tuple[Resources, dict[NodeName, Resources]]:
         free, nodes = site.capacity, {node.name: node.capacity for node in site.nodes}
-        taken = [
-            (claim.node, claim.need)
-            for claim in self.claims.get(site.name, ())
-            if self._counts(claim, service, variant)
-        ]
-        for node, need in (*taken, *self.added.get(site.name, ()), *self._reserved(service, site.name)):
+        for node, need in self._taken(service, site.name, variant):
             free -= need
             if node in nodes:
                 nodes[node] -= need
         return free, nodes
 
-    def _reserved(self, service: ServiceSpec, site: SiteName) -> Iterator[tuple[NodeName | None, Resources]]:
+    def _taken(
+        self, service: ServiceSpec, site: SiteName, variant: VariantSpec
+    ) -> Iterator[tuple[NodeName | None, Resources]]:
+        for claim in self.claims.get(site, ()):
+            if self._counts(claim, service, variant):
+                yield claim.node, claim.need
+        yield from self.added.get(site, ())
         for ref, outline in self.reserved.items():
             if (added := outline.added.get(site)) and ref != service.ref:
                 yield from added

@@ -1,6 +1,6 @@
 """What is left of links while one decision hands it out, also for the day on which a site is gone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -11,12 +11,9 @@ from orchestrator.model.specs import DemandSpec, SiteSpec
 Link: TypeAlias = tuple[str, ...]  # what calls share: ("wan", zone), ("in", site), ("leg", source, target, "up")
 
 
-class Load(NamedTuple):
-    """What one call puts on a link. `limit_bps` None: nobody measured or declared one."""
-
-    link: Link
-    call_bits: float
-    limit_bps: float | None
+# What one call puts on a link, in bits, and the link's limit; None: nobody measured or declared one. A bare tuple: a
+# plan of a large fleet makes a million.
+Load: TypeAlias = tuple[Link, float, float | None]
 
 
 class Room(NamedTuple):
@@ -43,13 +40,13 @@ class Links:
         rooms = [room.bps / room.call_bits for room in self.rooms(path, demand, wan_bps, lost)]
         return max(min(rooms, default=float("inf")), 0.0)
 
-    def rooms(
-        self, path: Path, demand: DemandSpec, wan_bps: float | None, lost: SiteName | None = None
-    ) -> Iterator[Room]:
+    def rooms(self, path: Path, demand: DemandSpec, wan_bps: float | None, lost: SiteName | None = None) -> list[Room]:
         """Of each of the path's links that has a limit and that calls load."""
-        for link, call_bits, limit_bps in self._loads(path, demand, wan_bps):
-            if limit_bps and call_bits:
-                yield Room(link, call_bits, limit_bps - self._taken_bps(link, path.site, lost))
+        return [
+            Room(link, call_bits, limit_bps - self._taken_bps(link, path.site, lost))
+            for link, call_bits, limit_bps in self._loads(path, demand, wan_bps)
+            if limit_bps and call_bits
+        ]
 
     def _taken_bps(self, link: Link, site: SiteName, lost: SiteName | None) -> float:
         """On the worst day for `site` that is planned for; or once `lost` is gone."""
@@ -63,31 +60,33 @@ class Links:
 
     def send(self, path: Path, demand: DemandSpec, rate_rps: float) -> None:
         """Record calls on a path."""
-        for load in self._loads(path, demand, None):
-            used = self.used_bps.setdefault(load.link, {})
-            used[path.site] = used.get(path.site, 0.0) + load.call_bits * rate_rps
+        for link, call_bits, _ in self._loads(path, demand, None):
+            used = self.used_bps.setdefault(link, {})
+            used[path.site] = used.get(path.site, 0.0) + call_bits * rate_rps
 
     def keep_free(self, path: Path, demand: DemandSpec, rate_rps: float, lost: SiteName) -> None:
         """Record calls that take this path once `lost` is gone."""
-        for load in self._loads(path, demand, None):
-            spare = self.spare_bps.setdefault(load.link, {})
-            spare[lost] = spare.get(lost, 0.0) + load.call_bits * rate_rps
+        for link, call_bits, _ in self._loads(path, demand, None):
+            spare = self.spare_bps.setdefault(link, {})
+            spare[lost] = spare.get(lost, 0.0) + call_bits * rate_rps
 
     def copy(self) -> "Links":
         used = {link: dict(by_site) for link, by_site in self.used_bps.items()}
         spare = {link: dict(by_site) for link, by_site in self.spare_bps.items()}
         return Links(self.sites, used, spare)
 
-    def _loads(self, path: Path, demand: DemandSpec, wan_bps: float | None) -> Iterator[Load]:
+    def _loads(self, path: Path, demand: DemandSpec, wan_bps: float | None) -> list[Load]:
         request_bits, response_bits = 8.0 * demand.request_bytes, 8.0 * demand.response_bytes
+        call_bits, loads = request_bits + response_bits, list[Load]()
         site = self.sites.get(path.site)
         if path.kind is not PathKind.LAN:
-            yield Load(("wan", path.zone), request_bits + response_bits, wan_bps)
-            yield Load(("in", path.site), request_bits, site.link_in_bps if site else None)
-            yield Load(("out", path.site), response_bits, site.link_out_bps if site else None)
+            loads.append((("wan", path.zone), call_bits, wan_bps))
+            loads.append((("in", path.site), request_bits, site.link_in_bps if site else None))
+            loads.append((("out", path.site), response_bits, site.link_out_bps if site else None))
         region = self.sites.get(path.transit) if path.transit else None
         for front in path.fronts:
-            yield Load(("front", front), request_bits + response_bits, region.front_bps if region else None)
+            loads.append((("front", front), call_bits, region.front_bps if region else None))
         for leg, (request_bps, response_bps) in zip(path.legs, path.legs_bps, strict=True):
-            yield Load(("leg", leg.source, leg.target, "request"), request_bits, request_bps)
-            yield Load(("leg", leg.source, leg.target, "response"), response_bits, response_bps)
+            loads.append((("leg", leg.source, leg.target, "request"), request_bits, request_bps))
+            loads.append((("leg", leg.source, leg.target, "response"), response_bits, response_bps))
+        return loads

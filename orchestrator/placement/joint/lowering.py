@@ -110,7 +110,8 @@ def _capacities(problem: Problem) -> dict[Stand, Resources]:
     """With what runs: what one service stops another may take, if not at once."""
     found = dict(problem.free)
     for pair in problem.pairs:
-        found[pair.stand] += pair.candidate.variant.need * pair.running
+        if pair.running:
+            found[pair.stand] += pair.candidate.variant.need * pair.running
     return found
 
 

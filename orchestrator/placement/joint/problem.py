@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.model.ids import NodeName, SiteName, ZoneName
 from orchestrator.model.resources import Resources
@@ -15,16 +16,14 @@ from orchestrator.placement.outline import Outline
 TRACE_RPS = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
+class Stand(NamedTuple):
     """Where a replica stands: a node of an edge site, or a region's pool."""
 
     site: SiteName
     node: NodeName | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """A service at a stand. `running` replicas stay for nothing; `most` are borne in all."""
 
     member: int
@@ -34,8 +33,7 @@ class Pair:
     most: int
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """A zone's calls of a service to a site."""
 
     member: int
@@ -181,11 +179,11 @@ def _pairs(index: int, member: Member, ledger: Ledger, free: dict[Stand, Resourc
         candidate = member.seen.candidates[site]
         need, running = candidate.variant.need, ledger.running_at(member.service, site, candidate.variant)
         for node, left in ledger.stands(member.service, candidate.site, candidate.variant).items():
-            stand, most = Stand(site, node), min(need.times_in(left), candidate.fit)
+            stand, most, runs = Stand(site, node), min(need.times_in(left), candidate.fit), running.get(node, 0)
             if most:
                 # Whoever looks: its own replicas are free to it and taken for the others.
-                free[stand] = left - need * running[node]
-                found.append(Pair(index, candidate, stand, min(running[node], most), most))
+                free[stand] = left - need * runs if runs else left
+                found.append(Pair(index, candidate, stand, min(runs, most), most))
     return found
 
 

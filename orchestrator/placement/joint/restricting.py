@@ -97,9 +97,9 @@ def alone(parts: Parts, member: int, outlines: Sequence[Outline]) -> Problem:
     used_bps = _used_bps(parts, member, outlines)
     return Problem(
         members=(problem.members[member],),
-        pairs=tuple(replace(pair, member=0) for pair in parts.pairs[member] if pair.stand.site in sites),
+        pairs=tuple(pair._replace(member=0) for pair in parts.pairs[member] if pair.stand.site in sites),
         demands=tuple(replace(problem.demands[index], member=0) for index in demand_of),
-        ways=tuple(replace(problem.ways[i], member=0, demand=demand_of[problem.ways[i].demand]) for i in ways),
+        ways=tuple(problem.ways[i]._replace(member=0, demand=demand_of[problem.ways[i].demand]) for i in ways),
         free=_free(problem, member, outlines),
         loads=loads,
         room_bps={link: max(problem.room_bps[link] - used_bps.get(link, 0.0), 0.0) for link in loads},
