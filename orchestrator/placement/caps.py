@@ -21,7 +21,7 @@ class Held:
 
     policy: PolicySpec
     total: int  # replicas
-    usd_per_hour: float
+    usd_per_hour: float  # 0 where the policy has no limit on it
     domains: frozenset[str]
     domains_wanted: int
     need: Resources  # of all its replicas

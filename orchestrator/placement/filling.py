@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 
 from orchestrator.model.ids import SiteName, ZoneName
@@ -67,16 +67,26 @@ class Filling:
 
     def grow(self, site: SiteName, count: int) -> None:
         """To so many replicas there, if it has fewer."""
-        if count > self.replicas.get(site, 0):
-            self.replicas[site] = count
-            self._held = None
+        more = count - self.replicas.get(site, 0)
+        if more <= 0:
+            return
+        self.replicas[site] = count
+        if self._held is not None:
+            candidate, held = self.candidates[site], self._held
+            self._held = replace(
+                held,
+                total=held.total + more,
+                usd_per_hour=self._limited_usd(),
+                domains=held.domains | {candidate.site.failure_domain},
+                need=held.need + candidate.variant.need * more,
+            )
 
     def hold(self) -> None:
         """What stands before any demand is looked at: what a freeze keeps, then the policy's pins."""
         for site, candidate in sorted(self.candidates.items()):
-            running = self.ledger.running(self.service, site, candidate.variant)
-            if candidate.held and (kept := min(running, candidate.fit)):
-                self.grow(site, kept)
+            if candidate.held:
+                running = self.ledger.running(self.service, site, candidate.variant)
+                self.grow(site, min(running, candidate.fit))
         for pin in sorted(self.service.policy.pins, key=lambda pin: pin.site):
             pinned = self.candidates.get(pin.site)
             while pinned and self.replicas.get(pin.site, 0) < pin.replicas and self._open(pinned):
@@ -273,12 +283,16 @@ class Filling:
             self._held = Held(
                 policy=self.service.policy,
                 total=sum(self.replicas.values()),
-                usd_per_hour=self.usd_per_hour,
+                usd_per_hour=self._limited_usd(),
                 domains=self.domains,
                 domains_wanted=self.domains_wanted,
                 need=sum(needs, Resources()),
             )
         return self._held
+
+    def _limited_usd(self) -> float:
+        """A sum over all replicas, always in one order: not made where no cap asks for it."""
+        return 0.0 if self.service.policy.max_usd_per_hour is None else self.usd_per_hour
 
 
 def _narrow(candidate: Candidate, demand: DemandSpec, rate_rps: float, room_rps: float) -> Objection:
