@@ -9,10 +9,10 @@ from orchestrator.model.specs import ServiceSpec, SiteSpec
 from orchestrator.placement.candidates import Field, Paths, refit, survey
 from orchestrator.placement.caps import ByCost, ByCount, ByDomains, ByQuota, Cap
 from orchestrator.placement.filling import Filling
-from orchestrator.placement.joint.problem import gather
+from orchestrator.placement.joint.problem import Member, gather
 from orchestrator.placement.joint.solving import solve
 from orchestrator.placement.ledger import Ledger
-from orchestrator.placement.objective import Score, missed_of, tariff_of
+from orchestrator.placement.objective import Score, missed_of
 from orchestrator.placement.outline import Outline
 from orchestrator.placement.shortfalls import shortfalls_of
 from orchestrator.placement.survival import Survival
@@ -59,39 +59,34 @@ class Planner:
     def plan(self, services: Sequence[ServiceSpec], ledger: Ledger) -> Bounded:
         """The better of what greed finds and what a solver finds."""
         seen = [survey(service, self.sites, self.paths, ledger, self.settings) for service in services]
-        greedy = self._carry_out(services, seen, ledger, {})
         problem = gather(services, seen, ledger)
+        members = problem.members
+        greedy = self._carry_out(members, ledger, {})
         found, plan = solve(problem, self.seed, self.settings.most_pairs_exactly), greedy
         if found.outlines:
             outlines = {service.ref: outline for service, outline in zip(services, found.outlines, strict=True)}
-            together = self._carry_out(services, seen, ledger, outlines)
+            together = self._carry_out(members, ledger, outlines)
             plan = _better(together, greedy)
             lost = {a.service.ref for a, b in _pairwise(greedy, together) if _is_lost(a.score, b.score)}
             if 0 < len(lost) < len(services):
                 # What caps took from an outline may leave its service worse off: greed may serve those better.
                 kept = {ref: outline for ref, outline in outlines.items() if ref not in lost}
-                plan = _better(self._carry_out(services, seen, ledger, kept), plan)
+                plan = _better(self._carry_out(members, ledger, kept), plan)
         # The solver's numbers are a little rounded: a bound above a plan is that plan's own sum.
         bound_usd_per_hour = min(found.bound_usd_per_hour, plan.score.usd_per_hour)
         priority = services[0].policy.priority
         prices = tuple(replace(price, priority=priority) for price in found.prices)
         return Bounded(plan, bound_usd_per_hour, found.bound, prices)
 
-    def _carry_out(
-        self,
-        services: Sequence[ServiceSpec],
-        seen: Sequence[Field],
-        before: Ledger,
-        outlines: Mapping[ServiceRef, Outline],
-    ) -> Plan:
+    def _carry_out(self, members: Sequence[Member], before: Ledger, outlines: Mapping[ServiceRef, Outline]) -> Plan:
         """In the services' order, each by its outline or greedily."""
         ledger = before.copy()
         ledger.reserved.update(outlines)
         planned: list[Planned] = []
-        for service, at_first in zip(services, seen, strict=True):
+        for member in members:
+            service, tariff = member.service, member.tariff
             outline = ledger.reserved.pop(service.ref, None)
-            tariff = tariff_of(service, at_first, ledger)
-            now = refit(at_first, service, self.sites, self.paths, ledger, self.settings)
+            now = refit(member.seen, service, self.sites, self.paths, ledger, self.settings)
             filled, survival = _fill(service, now, ledger, outline)
             shortfalls = shortfalls_of(now, filled, survival)
             missed = missed_of(service, shortfalls)

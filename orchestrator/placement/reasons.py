@@ -169,36 +169,44 @@ def refused_sites(sites: Sequence[SiteName], seen: Field, filled: Filling) -> tu
     """Of every site without a replica: one reason for all zones, or one for each in reach and one for the rest."""
     refused: list[RefusedSite] = []
     zones = sorted(demand.zone for demand in filled.service.demands)
+    takers = {zone: _best_taker(zone, filled) for zone in zones}
     for site in sites:
         if site in filled.replicas:
             continue
         if (objection := seen.of_site.get(site)) is not None:
             refused.append(objection.at(site, None))
             continue
-        objections = ((zone, _for_zone(site, zone, seen, filled)) for zone in zones)
+        objections = ((zone, _for_zone(site, zone, seen, filled, takers[zone])) for zone in zones)
         refused += [objection.at(site, zone) for zone, objection in objections if objection is not None]
         if site in seen.of_rest:
             refused.append(seen.of_rest[site].at(site, None))
     return tuple(refused)
 
 
-def _for_zone(site: SiteName, zone: ZoneName, seen: Field, filled: Filling) -> Objection | None:
+def _best_taker(zone: ZoneName, filled: Filling) -> Candidate | None:
+    takers = (filled.candidates[site] for served, site in filled.shares if served == zone)
+    return min(takers, key=lambda one: one.rank(filled.gain, zone), default=None)
+
+
+def _for_zone(
+    site: SiteName, zone: ZoneName, seen: Field, filled: Filling, taker: Candidate | None
+) -> Objection | None:
     """None: the zone has no path there."""
     if (refused := seen.of_zone.get((site, zone))) is not None:
         return refused
     candidate = seen.candidates.get(site)
     if candidate is None or zone not in candidate.arcs:
         return None
-    return filled.stopped.get((site, zone)) or filled.stopped.get((site, None)) or _outranked(candidate, zone, filled)
+    stopped = filled.stopped.get((site, zone)) or filled.stopped.get((site, None))
+    return stopped or _outranked(candidate, zone, filled, taker)
 
 
-def _outranked(candidate: Candidate, zone: ZoneName, filled: Filling) -> Objection:
+def _outranked(candidate: Candidate, zone: ZoneName, filled: Filling, taker: Candidate | None) -> Objection:
+    """`taker`: the best of those that the zone's calls go to."""
     mine, name = candidate.arcs[zone], candidate.site.name
-    takers = [filled.candidates[site] for served, site in filled.shares if served == zone]
-    if not takers:
+    if taker is None:
         detail = f"{name} could serve zone {zone} in {mine.cost_ms:.1f} ms, but there is nothing left to serve"
         return Objection(Refusal.OUTRANKED, mine.cost_ms, None, "ms", detail)
-    taker = min(takers, key=lambda one: one.rank(filled.gain, zone))
     best, other, reason = taker.arcs[zone], taker.site.name, Refusal.OUTRANKED
     actual, limit, unit = mine.cost_ms, best.cost_ms, "ms"
     if taker.held and not candidate.held:
