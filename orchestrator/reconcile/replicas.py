@@ -1,5 +1,6 @@
 """Claims brought to what a decision wants: successors are ready before predecessors stop."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -143,8 +144,10 @@ def _diff_service(
         elif claim.phase is not ClaimPhase.DRAINING:
             live.append(claim)
     kept, surplus = _match(wants, live, judge)
-    changed += [now for claim in kept if (now := _kept_as(claim, wants, judge, writer)) != claim]
-    started = [starter.start(want) for want in wants for _ in range(want.count - sum(_matches(want, c) for c in kept))]
+    needs = {_kind_of(want): want.need for want in reversed(wants)}  # of equal ones the first
+    changed += [now for claim in kept if (now := _kept_as(claim, needs[_kind(claim)], judge, writer)) != claim]
+    has = Counter(_kind(claim) for claim in kept)
+    started = [starter.start(want) for want in wants for _ in range(want.count - has[_kind_of(want)])]
     wanted = sum(w.count for w in wants)
     ready = sum(judge.serves(c) for c in kept)
     # A predecessor goes once every successor serves and has the calls, or when it serves nobody itself.
@@ -156,21 +159,23 @@ def _diff_service(
     return changed + [claim for claim in started if claim is not None]
 
 
-def _matches(want: Want, claim: Claim) -> bool:
-    hold = claim.hold
-    return isinstance(hold, ReplicaHold) and (want.site, want.version, want.digest) == (
-        claim.site,
-        hold.version,
-        hold.digest,
-    )
+_Kind = tuple[SiteName, VersionRef, Digest]  # what a claim and a want must agree on
 
 
-def _kept_as(claim: Claim, wants: Sequence[Want], judge: _Judge, writer: _Writer) -> Claim:
+def _kind_of(want: Want) -> _Kind:
+    return want.site, want.version, want.digest
+
+
+def _kind(claim: Claim) -> _Kind:
+    assert isinstance(claim.hold, ReplicaHold)
+    return claim.site, claim.hold.version, claim.hold.digest
+
+
+def _kept_as(claim: Claim, need: Resources, judge: _Judge, writer: _Writer) -> Claim:
     """What a claim that stays becomes: bound once it serves, and of the amount that is known by now to be needed.
 
     Another amount is no other replica: what was measured of a hardware class holds for those that run there, too.
     """
-    need = next(want.need for want in wants if _matches(want, claim))
     now = claim if need == claim.need else replace(claim, need=need, epoch=writer.epoch)
     bound = claim.phase is ClaimPhase.RESERVED and judge.serves(claim)
     return writer.move(now, ClaimPhase.BOUND) if bound else now
@@ -178,9 +183,12 @@ def _kept_as(claim: Claim, wants: Sequence[Want], judge: _Judge, writer: _Writer
 
 def _match(wants: Sequence[Want], live: Sequence[Claim], judge: _Judge) -> tuple[list[Claim], list[Claim]]:
     """Which claims stay: ready ones first, then by id."""
+    of_kind: dict[_Kind, list[Claim]] = {}
+    for claim in live:
+        of_kind.setdefault(_kind(claim), []).append(claim)
     kept: list[Claim] = []
     for want in wants:
-        fitting = sorted((c for c in live if _matches(want, c)), key=lambda c: (not judge.serves(c), c.id))
+        fitting = sorted(of_kind.get(_kind_of(want), []), key=lambda c: (not judge.serves(c), c.id))
         kept += fitting[: want.count]
     taken = {c.id for c in kept}
     return kept, [c for c in live if c.id not in taken]
