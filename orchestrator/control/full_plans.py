@@ -50,7 +50,7 @@ class FullPlans:
             self.base = None
         elif decided.in_full:
             self._keep(inputs.snapshot, decided.planned, taken_s)
-        elif self._making is None and self._clock.now_s() >= self._next_s:
+        elif (self._making is None or self._making.done()) and self._clock.now_s() >= self._next_s:
             self._making = asyncio.create_task(self._make(replace(inputs, base=None, carried=())))
 
     def end(self) -> None:
@@ -72,11 +72,13 @@ class FullPlans:
         began_s = self._clock.now_s()
         self._next_s = began_s + self._every_s
         try:
-            made = await asyncio.to_thread(replay, to_json(inputs), self._clock.wall_s(), None, self._every_s)
-            self._keep(inputs.snapshot, decision_from(made.decision_json), began_s)
+            planned = await asyncio.to_thread(_planned, inputs, self._clock.wall_s(), self._every_s)
+            self._keep(inputs.snapshot, planned, began_s)
             log.info("all planned anew", extra={"took_s": round(self._clock.now_s() - began_s, 1)})
         except OrchestratorError as err:
             reason = f"{err}: what runs goes on, and the next try is in {self._every_s:g} s"
             log.warning("plan of all failed", extra={"reason": reason})
-        finally:
-            self._making = None
+
+
+def _planned(inputs: DecisionInputs, wall_s: float, limit_s: float) -> Decision:
+    return decision_from(replay(to_json(inputs), wall_s, None, limit_s).decision_json)

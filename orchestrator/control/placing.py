@@ -176,7 +176,8 @@ class PlacementLoop:
                 return running, None
             inputs, decision = admitted.inputs, admitted.decision
         changes = told_changes(running.decision if running else None, decision)
-        stored = stored_decision(inputs, decision, changes, lease.epoch, self._clock.wall_s())
+        # A large fleet's inputs are megabytes of text.
+        stored = await asyncio.to_thread(stored_decision, inputs, decision, changes, lease.epoch, self._clock.wall_s())
         return Current(stored.id, decision, now_s, changes), stored
 
     def _carried(self, taken: Taken) -> tuple[ServiceDecision, ...]:
