@@ -21,6 +21,7 @@ OWNER = "command"
 ERROR_KEY = "skerry-error"  # see orchestrator/api/codes.py
 CALL_TIMEOUT_S = 30.0
 PLAN_TIMEOUT_S = 150.0  # a plan of 10,000 sites is to take a minute, and one may run before it
+REPLAY_TIMEOUT_S = 330.0  # the control plane gives up after 300 s, and says why
 PUSH_TIMEOUT_S = 3_600.0
 MAX_MESSAGE_BYTES = 64 << 20
 REMEDIES = {
@@ -133,7 +134,7 @@ class ControlClient:
     def replay(self, decision: str, policy: Document | None) -> pb.ReplayReply:
         request = pb.ReplayRequest(decision=decision, policy_json="" if policy is None else json.dumps(policy))
         with self._reported():
-            return self._stub.Replay(request, timeout=PLAN_TIMEOUT_S)
+            return self._stub.Replay(request, timeout=REPLAY_TIMEOUT_S)
 
     def status(self) -> pb.StatusReply:
         with self._reported():

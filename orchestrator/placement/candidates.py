@@ -93,7 +93,8 @@ def survey(
     seen = Field(occupied=occupied)
     if among is None:
         among = _nearest(service, sites, paths, ledger, settings)
-        seen.of_site |= dict.fromkeys(sites.keys() - among, _too_many(len(sites), len(among)))
+        if len(among) < len(sites):
+            seen.of_site |= dict.fromkeys(sites.keys() - among, _too_many(len(sites), len(among)))
     for name in sorted(among):
         site = sites[name]
         looked = eye.look(site)

@@ -76,7 +76,13 @@ async def test_the_next_plan_of_all_is_made_beside_the_ticks(tmp_path: Path, add
     async with control_plane(tmp_path, address, plan_all_pairs=0, plan_all_every_s=4.0) as running:
         await place_three(running, front)
         front.rtt_ms["edge-a"] = 8.7  # within the tolerances, so that no tick looks at it
-        await asyncio.sleep(9.0)
+        changed_s = time.monotonic() + 1.0  # by then every snapshot has it
+        request = control_pb2.ExplainRequest(namespace="default", service="digits")
+        for _ in range(600):
+            kept_s = (await running.control.Explain(request)).kept_s
+            if 0 < kept_s < time.monotonic() - changed_s:  # planned since
+                break
+            await asyncio.sleep(0.05)
         front.rtt_ms["edge-a"] = 120.0
         await until("all calls on edge-b", lambda: front.sites_in_use() == {"edge-b": 1.0})
         decision, inputs = await newest(running)

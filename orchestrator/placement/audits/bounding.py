@@ -5,8 +5,8 @@ then remains falls apart into one small question for each service and site: how 
 prices of at least 0 prove something; good ones prove nearly all.
 
 Priorities are planned one after the other, so that each has its own prices and its own sum, beside what the higher
-ones hold. Left out, which makes the proof weaker and never wrong: rules that ask for more replicas than calls do,
-services that are kept apart, and what preferences and freezes add.
+ones hold. Left out, which makes the proof weaker and never wrong: rules that ask for more replicas than calls do, but
+for `replicas.min`; services of one priority that are kept apart; and what preferences and freezes add.
 """
 
 import math
@@ -16,7 +16,7 @@ from itertools import groupby
 
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
-from orchestrator.model.legs import Path, PathKind
+from orchestrator.model.legs import Path
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Decision
 from orchestrator.model.specs import DemandSpec, SiteKind, SiteSpec, Variant, VariantSpec
@@ -31,11 +31,12 @@ from orchestrator.placement.audits.formulas import (
     response,
 )
 from orchestrator.placement.audits.policies import forbidden, rivals, shares_place
+from orchestrator.placement.audits.traffic import Link, Load, loads, wan_bits
 
 MIB = 1 << 20
-# Where nobody said what accuracy suffices; else what takes least memory.
 # Of the prices of a service's calls, what is tried.
 PARTS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.0)
+# Where nobody said what accuracy suffices; else what takes least memory.
 PRECISE_FIRST = (Variant.LITERT_FP32, Variant.LITERT_FP16, Variant.LITERT_INT8, Variant.SAVEDMODEL)
 Constraint = tuple[str, ...]
 
@@ -71,7 +72,7 @@ class _Place:
 
     ways: tuple[_Way, ...]
     replica_rps: float
-    kept_usd: float  # of one replica, limits' prices with it; the stop that it saves is not in it
+    kept_usd: float  # of one replica, with limits' prices, less the stop that it saves
     added_usd: float
     runs: int
     borne: int
@@ -94,16 +95,17 @@ class _Place:
 
 @dataclass(slots=True)
 class _Proof:
-    """Of the services of one priority. `limits`: what each link with a price bears, bits/s by the calls' direction."""
+    """Of the services of one priority. `limits`: what bears the calls that a price is of, bits/s of each link."""
 
     scene: Scene
     cases: Sequence[Case]
     usd: Mapping[Constraint, float]
     runs: dict[ServiceRef, Mapping[SiteName, int]] = field(default_factory=dict)  # replicas of any version
     taken: dict[SiteName, Resources] = field(default_factory=dict)  # by what higher priorities start
-    used_bps: dict[Constraint, float] = field(default_factory=dict)  # by their calls
+    used_bps: dict[Link, float] = field(default_factory=dict)  # by their calls
     left: dict[str, Resources] = field(default_factory=dict)  # of each quota, by what they leave
-    limits: dict[Constraint, dict[bool, float]] = field(default_factory=dict)
+    rooms: dict[SiteName, Sequence[tuple[NodeName | None, Resources]]] = field(default_factory=dict)
+    limits: dict[Constraint, dict[Link, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.runs = {case.ref: running(self.scene, case.ref) for case in self.cases}
@@ -115,8 +117,9 @@ class _Proof:
                 started = held.variant.need * (held.count - held.kept)
                 self.taken[name] = self.taken.get(name, Resources()) + started
             for arc in case.arcs:
-                for link, _, bits, _ in _loads(self.scene, math.inf, arc.path, arc.demand):
-                    self.used_bps[link] = self.used_bps.get(link, 0.0) + bits * arc.rate_rps
+                for _, load in _loads(self.scene, None, arc.path, arc.demand):
+                    self.used_bps[load.link] = self.used_bps.get(load.link, 0.0) + load.bits * arc.rate_rps
+        self.rooms = {name: tuple(self._rooms(site)) for name, site in self.scene.sites.items()}
 
     def usd_per_hour(self) -> float:
         served = math.fsum(self._served_usd(case) for case in self.cases)
@@ -128,7 +131,10 @@ class _Proof:
         Prices of its calls may be any: where a decision's own are too high, as where they hold what a freeze or a
         preference adds, a part of them proves more.
         """
-        places = [place for site in self.scene.sites.values() for place in self._places(case, site)]
+        higher = {other.ref for other in self._higher()}
+        apart = [(one, within) for one, within in rivals(self.scene, case) if one in higher]
+        sites = [s for s in self.scene.sites.values() if not any(shares_place(self.scene, s, *one) for one in apart)]
+        places = [place for site in sites for place in self._places(case, site)]
         reached = {way.demand.zone for place in places for way in place.ways}
         most_usd = HOUR_S * case.spec.policy.usd_per_unserved_call
         hopeless = sum(most_usd * _counted_rps(d) for d in case.spec.demands if d.zone not in reached)
@@ -149,11 +155,6 @@ class _Proof:
     def _places(self, case: Case, site: SiteSpec) -> Iterator[_Place]:
         """With the variant that the rule names for what others leave of the site, and with what the decision has."""
         accuracy, held = case.spec.policy.accuracy_min, case.held.get(site.name)
-        higher = {other.ref for other in self._higher()}
-        if any(
-            shares_place(self.scene, site, one, within) for one, within in rivals(self.scene, case) if one in higher
-        ):
-            return
         fit = [
             one
             for one in case.spec.version.variants_on(site.hardware_class)
@@ -212,7 +213,7 @@ class _Proof:
     def _borne(self, case: Case, site: SiteSpec, variant: VariantSpec) -> int:
         """Replicas that the site and the tenant's quotas bear, with those that run."""
         runs = self._runs(case, site, variant)
-        rooms = [room for _, room in self._rooms(site)]
+        rooms = [room for _, room in self.rooms[site.name]]
         whole = sum(rooms, Resources())
         if len(rooms) > 1:
             whole -= self.taken.get(site.name, Resources())
@@ -244,16 +245,16 @@ class _Proof:
     def _links_usd(self, case: Case, path: Path, demand: DemandSpec) -> float | None:
         """Of one call per second; notes what each link with a price bears. None: some link bears nothing more."""
         total, wan_bps = 0.0, case.spec.policy.wan_bps_per_zone
-        for link, backwards, bits, limit_bps in _loads(self.scene, wan_bps, path, demand):
-            left_bps = limit_bps - self.used_bps.get(link, 0.0)
-            if bits * demand.rate_rps <= 0 or math.isinf(limit_bps):
+        for constraint, load in _loads(self.scene, wan_bps, path, demand):
+            left_bps = load.limit_bps - self.used_bps.get(load.link, 0.0)
+            if load.bits * demand.rate_rps <= 0 or math.isinf(load.limit_bps):
                 continue
             if left_bps <= 0:
                 return None
-            if (price := self.usd.get(link, 0.0)) > 0:
-                total += price * bits / 1e6
-                either = self.limits.setdefault(link, {})
-                either[backwards] = max(either.get(backwards, 0.0), left_bps)
+            if (price := self.usd.get(constraint, 0.0)) > 0:
+                total += price * load.bits / 1e6
+                links = self.limits.setdefault(constraint, {})
+                links[load.link] = max(links.get(load.link, 0.0), left_bps)
         return total
 
     def _room_usd(self, site: SiteSpec, variant: VariantSpec) -> float:
@@ -263,7 +264,7 @@ class _Proof:
             (
                 memory_mib * self.usd.get(("memory", site.name, node or ""), 0.0)
                 + cores * self.usd.get(("compute", site.name, node or ""), 0.0)
-                for node, room in self._rooms(site)
+                for node, room in self.rooms[site.name]
                 if variant.need.fits_in(room)
             ),
             default=0.0,
@@ -299,12 +300,12 @@ class _Proof:
 
     def _limits_usd(self) -> Iterator[float]:
         """Price x limit of all that is charged above. Links: after `_links_usd` has seen every path."""
-        for link, either in self.limits.items():
-            yield self.usd[link] * sum(either.values()) / 1e6
+        for constraint, links in self.limits.items():
+            yield self.usd[constraint] * sum(links.values()) / 1e6
         for site in self.scene.sites.values():
             memory_usd: list[float] = []
             compute_usd: list[float] = []
-            for node, room in self._rooms(site):
+            for node, room in self.rooms[site.name]:
                 memory_usd.append(self.usd.get(("memory", site.name, node or ""), 0.0))
                 compute_usd.append(self.usd.get(("compute", site.name, node or ""), 0.0))
                 yield memory_usd[-1] * max(room.memory_bytes, 0) / MIB
@@ -319,9 +320,8 @@ class _Proof:
             # A plan that misses it by more is no rival.
             held = sum(held.count for held in case.held.values())
             yield -self.usd.get(("replicas.min", name), 0.0) * min(policy.replicas_min, held)
-            for domain in {site.failure_domain for site in self.scene.sites.values()}:
-                usd = self.usd.get(("replicas.max_share_per_domain", name, domain), 0.0)
-                yield usd * policy.max_share_per_domain
+            shares = ("replicas.max_share_per_domain", name)
+            yield math.fsum(usd for of, usd in self.usd.items() if of[:2] == shares) * policy.max_share_per_domain
         for name, left in self.left.items():
             yield self.usd.get(("quota.memory", name), 0.0) * max(left.memory_bytes, 0) / MIB
             yield self.usd.get(("quota.compute", name), 0.0) * max(left.compute_millis, 0) / 1000
@@ -350,23 +350,18 @@ def _worth(offers: Sequence[tuple[float, float]], most_rps: float) -> float:
     return total
 
 
-def _loads(
-    scene: Scene, wan_bps: float | None, path: Path, demand: DemandSpec
-) -> Iterator[tuple[Constraint, bool, float, float]]:
-    """Each link of a path by the planner's name, whether the path goes against its leg, bits of one call, its limit."""
-    request, answer = 8.0 * demand.request_bytes, 8.0 * demand.response_bytes
-    if path.kind is not PathKind.LAN:
-        site = scene.sites[path.site]
-        yield ("wan", path.zone), False, request + answer, math.inf if wan_bps is None else wan_bps
-        yield ("in", path.site), False, request, math.inf if site.link_in_bps is None else site.link_in_bps
-        yield ("out", path.site), False, answer, math.inf if site.link_out_bps is None else site.link_out_bps
-    region = scene.sites.get(path.transit) if path.transit else None
-    front_bps = region.front_bps if region and region.front_bps is not None else math.inf
-    for front in sorted({end for leg in path.legs for end in (leg.source, leg.target) if end.startswith("front/")}):
-        yield ("front", front), False, request + answer, front_bps
-    for leg in path.legs:
-        backwards = is_backwards(leg, path)
-        up_bps, down_bps = leg.up_bps or math.inf, leg.down_bps or math.inf
-        forth_bps, back_bps = (down_bps, up_bps) if backwards else (up_bps, down_bps)
-        yield ("leg", leg.source, leg.target, "request"), backwards, request, forth_bps
-        yield ("leg", leg.source, leg.target, "response"), backwards, answer, back_bps
+def _loads(scene: Scene, wan_bps: float | None, path: Path, demand: DemandSpec) -> Iterator[tuple[Constraint, Load]]:
+    """What each link of a path bears of one call, and what a price of that is called."""
+    wan = "wan", path.zone
+    yield wan, Load(wan, wan_bits(path, demand), math.inf if wan_bps is None else wan_bps)
+    against = {(leg.source, leg.target) for leg in path.legs if is_backwards(leg, path)}
+    for load in loads(scene, path, demand):
+        match load.link:
+            case ("leg", source, target, way):
+                # A price is of requests or of answers, wherever the leg was measured from.
+                requests = (way == "up") != ((source, target) in against)
+                yield ("leg", source, target, "request" if requests else "response"), load
+            case ("front", name):
+                yield ("front", f"front/{name}"), load
+            case _:
+                yield load.link, load
