@@ -13,6 +13,7 @@ from orchestrator.front.nodes import Nodes, Session
 from orchestrator.front.relay import RelayStream, RelayTransport
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.errors import ArtifactError, ArtifactUnknown, DigestInvalid, OffsetBeyondEnd
+from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +48,6 @@ async def _first(context: Context, what: str) -> Any:
     return message
 
 
-async def _stopped(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel and collect; what they raise is the broken stream's, which the caller tells in its own words."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 class NodeLinkServicer(link_pb2_grpc.NodeLinkServicer):
     """Control class: the stream is the node's lease."""
 
@@ -75,7 +69,7 @@ class NodeLinkServicer(link_pb2_grpc.NodeLinkServicer):
             await self._tell(session, context)
         finally:
             self._nodes.detach(session, EdgeUnreachable(f"node {session.hello.node}: its connection broke"))
-            await _stopped(listening)
+            await stopped([listening])  # what it raises is the broken stream's: `ended` tells it in our words
             log.info("node detached", extra={**_facts(session), "reason": str(session.ended)})
         if session.ended is not None and not isinstance(session.ended, _Left):
             await context.abort(_code(session.ended), str(session.ended))
@@ -141,7 +135,7 @@ class RelayServicer(link_pb2_grpc.RelayServicer):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._relay.close(stream, f"the relay connection of node {hello.node} broke")
-            await _stopped(*tasks)
+            await stopped(tasks)
         await context.abort(grpc.StatusCode.UNAVAILABLE, stream.why)
 
 

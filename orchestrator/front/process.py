@@ -27,6 +27,7 @@ from workers.gateway.server import OPTIONS, OipHandlers, gateway_server
 from workers.gateway.tables import table_of
 from workers.gateway.transport import Answer, Metadata
 from workers.probe.servicer import ProbeServicer
+from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,7 @@ class Front:
                 await stop.wait()
             finally:
                 await self._drain()
-                for task in work:
-                    task.cancel()
+                await stopped(work)
 
     async def _drain(self) -> None:
         """Calls under way end first; they may need the nodes' streams."""

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,7 @@ class Uplink:
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await stopped(tasks)
                 stream.cancel()
             for task in done:
                 if not task.cancelled():  # grpc cancels a reader whose channel is gone
@@ -94,6 +93,7 @@ class Uplink:
                 await stream.write(report)
             await asyncio.sleep(REPORT_GAP_S)
             with contextlib.suppress(TimeoutError):  # then the regular report is due
-                await asyncio.wait_for(self._wake.wait(), REPORT_EVERY_S - REPORT_GAP_S)
+                async with asyncio.timeout(REPORT_EVERY_S - REPORT_GAP_S):
+                    await self._wake.wait()
             self._wake.clear()
             report = self._report()

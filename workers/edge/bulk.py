@@ -44,7 +44,7 @@ async def _receive(
     stream = link_pb2_grpc.BulkStub(channel).Fetch(request)
     told_s = 0.0
     try:
-        while isinstance(chunk := await asyncio.wait_for(stream.read(), STALL_S), pb.FetchChunk):
+        while isinstance(chunk := await _next(stream), pb.FetchChunk):
             _check(chunk, partial, artifact)
             await asyncio.to_thread(partial.append, chunk.data)
             if time.monotonic() - told_s > PROGRESS_EVERY_S:
@@ -56,6 +56,11 @@ async def _receive(
         raise _broken(err, partial) from err
     finally:
         stream.cancel()
+
+
+async def _next(stream: grpc.aio.UnaryStreamCall[pb.FetchRequest, pb.FetchChunk]) -> object:
+    async with asyncio.timeout(STALL_S):
+        return await stream.read()
 
 
 def _check(chunk: pb.FetchChunk, partial: PartialArtifact, artifact: Artifact) -> None:

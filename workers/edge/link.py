@@ -7,7 +7,7 @@ relay (Relay.Serve), probe (Probe.Echo) and bulk (Bulk.Fetch) open connections o
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -25,6 +25,7 @@ from workers.edge.outage import Outage, remedy_for
 from workers.edge.relay import RelayServer
 from workers.edge.wire import assignment_from, report_to
 from workers.probe.echo import EchoProber
+from workers.tasks import until_first
 
 WELCOME_WAIT_S = 5.0
 HEARTBEAT_S = 1.0  # where the front does not say
@@ -116,7 +117,8 @@ class Link:
         async with open_channel(self._settings.front) as channel:
             stream = link_pb2_grpc.NodeLinkStub(channel).Attach()
             try:
-                welcome = await asyncio.wait_for(self._greet(stream, held_revision), WELCOME_WAIT_S)
+                async with asyncio.timeout(WELCOME_WAIT_S):
+                    welcome = await self._greet(stream, held_revision)
                 await self._opened(stream, welcome)
             finally:
                 stream.cancel()
@@ -165,7 +167,8 @@ class Link:
 
     async def _next_message(self, heartbeat_s: float) -> pb.NodeMessage:
         try:
-            await asyncio.wait_for(self._report_new.wait(), heartbeat_s)
+            async with asyncio.timeout(heartbeat_s):
+                await self._report_new.wait()
         except TimeoutError:
             return pb.NodeMessage(heartbeat=pb.Heartbeat())
         self._report_new.clear()
@@ -202,16 +205,3 @@ class Link:
 
 
 Stream = grpc.aio.StreamStreamCall[pb.NodeMessage, pb.FrontMessage]
-
-
-async def until_first(*works: Coroutine[None, None, None]) -> None:
-    """Run all of them until one ends; the others are cancelled. Raises what the first raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

@@ -16,13 +16,14 @@ from workers.edge.errors import AddressRefused
 from workers.edge.events import Restarted
 from workers.edge.host import Host
 from workers.edge.lan import LanGateway
-from workers.edge.link import Link, LinkSettings, until_first
+from workers.edge.link import Link, LinkSettings
 from workers.edge.loop import INBOX_EVENTS, Inbox, run
 from workers.edge.models import EdgeModels
 from workers.edge.relay import RelayServer
 from workers.edge.state import StateFolder
 from workers.inference.errors import AddressUnusable
 from workers.inference.server import InferenceServer
+from workers.tasks import until_first
 
 PROTOCOL = 1
 CAPABILITIES = ("bulk", "relay", "probe", "litert")

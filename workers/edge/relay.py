@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import grpc
 
@@ -16,6 +16,9 @@ from workers.inference.errors import InferenceError
 
 THREADS = 4
 MOST_CALLS = 256  # under way and waiting: what a front sends to one node at most
+
+# None: the connection has ended, and no more is drawn from it.
+Outgoing: TypeAlias = asyncio.Queue[pb.RelayAnswer | None]
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ class RelayServer:
     async def serve(self, channel: grpc.aio.Channel, node: str, session: str) -> None:
         """Until the connection ends; raises AioRpcError with its reason."""
         # Bounded by MOST_CALLS, not by a maxsize: what is in it was counted when it was taken.
-        answers: asyncio.Queue[pb.RelayAnswer] = asyncio.Queue()
+        answers: Outgoing = asyncio.Queue()
         answers.put_nowait(pb.RelayAnswer(hello=pb.RelayHello(node=node, session=session)))
         stream = link_pb2_grpc.RelayStub(channel).Serve(_drawn_from(answers))
         under_way: dict[int, asyncio.Task[None]] = {}
@@ -54,6 +57,7 @@ class RelayServer:
                     task.cancel()
         finally:
             stream.cancel()
+            answers.put_nowait(None)  # grpc leaves its reader of them waiting when the front ended the stream
             for task in list(under_way.values()):
                 task.cancel()
 
@@ -62,10 +66,11 @@ class RelayServer:
         self._leaving = True
         if self._calls:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), within_s)
+                async with asyncio.timeout(within_s):
+                    await self._idle.wait()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _answer(self, number: int, request: pb.RelayRequest, answers: asyncio.Queue[pb.RelayAnswer]) -> None:
+    async def _answer(self, number: int, request: pb.RelayRequest, answers: Outgoing) -> None:
         result = await self._result(request)
         answers.put_nowait(pb.RelayAnswer(call=number, result=result))
 
@@ -123,9 +128,9 @@ async def _forgotten(under_way: dict[int, asyncio.Task[None]], number: int, work
         under_way.pop(number, None)
 
 
-async def _drawn_from(answers: asyncio.Queue[pb.RelayAnswer]) -> AsyncIterator[pb.RelayAnswer]:
-    while True:
-        yield await answers.get()
+async def _drawn_from(answers: Outgoing) -> AsyncIterator[pb.RelayAnswer]:
+    while (answer := await answers.get()) is not None:
+        yield answer
 
 
 def _refused(code: grpc.StatusCode, message: str) -> pb.RelayResult:
