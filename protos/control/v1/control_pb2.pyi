@@ -6,6 +6,85 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Token(_message.Message):
+    __slots__ = ("id", "site", "uses", "nodes", "expires_in_s", "labels", "revoked", "age_s")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_IN_S_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    site: str
+    uses: int
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    expires_in_s: float
+    labels: _containers.ScalarMap[str, str]
+    revoked: bool
+    age_s: float
+    def __init__(self, id: _Optional[str] = ..., site: _Optional[str] = ..., uses: _Optional[int] = ..., nodes: _Optional[_Iterable[str]] = ..., expires_in_s: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., revoked: _Optional[bool] = ..., age_s: _Optional[float] = ...) -> None: ...
+
+class CreateTokenRequest(_message.Message):
+    __slots__ = ("site", "uses", "ttl_s", "labels", "tokens")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    uses: int
+    ttl_s: float
+    labels: _containers.ScalarMap[str, str]
+    tokens: int
+    def __init__(self, site: _Optional[str] = ..., uses: _Optional[int] = ..., ttl_s: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., tokens: _Optional[int] = ...) -> None: ...
+
+class CreateTokenReply(_message.Message):
+    __slots__ = ("secrets", "enrolments")
+    class Secret(_message.Message):
+        __slots__ = ("token", "text")
+        TOKEN_FIELD_NUMBER: _ClassVar[int]
+        TEXT_FIELD_NUMBER: _ClassVar[int]
+        token: Token
+        text: str
+        def __init__(self, token: _Optional[_Union[Token, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    ENROLMENTS_FIELD_NUMBER: _ClassVar[int]
+    secrets: _containers.RepeatedCompositeFieldContainer[CreateTokenReply.Secret]
+    enrolments: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, secrets: _Optional[_Iterable[_Union[CreateTokenReply.Secret, _Mapping]]] = ..., enrolments: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListTokensRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListTokensReply(_message.Message):
+    __slots__ = ("tokens",)
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.RepeatedCompositeFieldContainer[Token]
+    def __init__(self, tokens: _Optional[_Iterable[_Union[Token, _Mapping]]] = ...) -> None: ...
+
+class RevokeTokenRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
 class ObjectRef(_message.Message):
     __slots__ = ("kind", "namespace", "name")
     KIND_FIELD_NUMBER: _ClassVar[int]

@@ -99,6 +99,21 @@ class ControlStub:
                 request_serializer=protos_dot_control_dot_v1_dot_control__pb2.PushChunk.SerializeToString,
                 response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.Object.FromString,
                 _registered_method=True)
+        self.CreateToken = channel.unary_unary(
+                '/skerry.control.v1.Control/CreateToken',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.CreateTokenRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.CreateTokenReply.FromString,
+                _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/skerry.control.v1.Control/ListTokens',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.ListTokensReply.FromString,
+                _registered_method=True)
+        self.RevokeToken = channel.unary_unary(
+                '/skerry.control.v1.Control/RevokeToken',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.RevokeTokenRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.Token.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -190,6 +205,26 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateToken(self, request, context):
+        """Tokens by which machines become nodes. A secret is told once, when it is made, and kept as a hash.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeToken(self, request, context):
+        """Machines that joined with it stay. NOT_FOUND lists those there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -257,6 +292,21 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Push,
                     request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.PushChunk.FromString,
                     response_serializer=protos_dot_control_dot_v1_dot_control__pb2.Object.SerializeToString,
+            ),
+            'CreateToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateToken,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.CreateTokenRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.CreateTokenReply.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.ListTokensRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.ListTokensReply.SerializeToString,
+            ),
+            'RevokeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeToken,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.RevokeTokenRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.Token.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -610,6 +660,87 @@ class Control:
             '/skerry.control.v1.Control/Push',
             protos_dot_control_dot_v1_dot_control__pb2.PushChunk.SerializeToString,
             protos_dot_control_dot_v1_dot_control__pb2.Object.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/CreateToken',
+            protos_dot_control_dot_v1_dot_control__pb2.CreateTokenRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.CreateTokenReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/ListTokens',
+            protos_dot_control_dot_v1_dot_control__pb2.ListTokensRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.ListTokensReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/RevokeToken',
+            protos_dot_control_dot_v1_dot_control__pb2.RevokeTokenRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.Token.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,11 @@ class ControlStub:
     Logs: _grpc.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _control_pb2.LogLine]
     Push: _grpc.StreamUnaryMultiCallable[_control_pb2.PushChunk, _control_pb2.Object]
     """First message `header`, then `data`. Registers a ModelVersion for a model made elsewhere."""
+    CreateToken: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateTokenRequest, _control_pb2.CreateTokenReply]
+    """Tokens by which machines become nodes. A secret is told once, when it is made, and kept as a hash."""
+    ListTokens: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensReply]
+    RevokeToken: _grpc.UnaryUnaryMultiCallable[_control_pb2.RevokeTokenRequest, _control_pb2.Token]
+    """Machines that joined with it stay. NOT_FOUND lists those there are."""
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
@@ -81,6 +86,11 @@ class ControlAsyncStub(ControlStub):
     Logs: _aio.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _control_pb2.LogLine]  # type: ignore[assignment]
     Push: _aio.StreamUnaryMultiCallable[_control_pb2.PushChunk, _control_pb2.Object]  # type: ignore[assignment]
     """First message `header`, then `data`. Registers a ModelVersion for a model made elsewhere."""
+    CreateToken: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateTokenRequest, _control_pb2.CreateTokenReply]  # type: ignore[assignment]
+    """Tokens by which machines become nodes. A secret is told once, when it is made, and kept as a hash."""
+    ListTokens: _aio.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensReply]  # type: ignore[assignment]
+    RevokeToken: _aio.UnaryUnaryMultiCallable[_control_pb2.RevokeTokenRequest, _control_pb2.Token]  # type: ignore[assignment]
+    """Machines that joined with it stay. NOT_FOUND lists those there are."""
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -182,5 +192,28 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Object, _abc.Awaitable[_control_pb2.Object]]:
         """First message `header`, then `data`. Registers a ModelVersion for a model made elsewhere."""
+
+    @_abc_1.abstractmethod
+    def CreateToken(
+        self,
+        request: _control_pb2.CreateTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.CreateTokenReply, _abc.Awaitable[_control_pb2.CreateTokenReply]]:
+        """Tokens by which machines become nodes. A secret is told once, when it is made, and kept as a hash."""
+
+    @_abc_1.abstractmethod
+    def ListTokens(
+        self,
+        request: _control_pb2.ListTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListTokensReply, _abc.Awaitable[_control_pb2.ListTokensReply]]: ...
+
+    @_abc_1.abstractmethod
+    def RevokeToken(
+        self,
+        request: _control_pb2.RevokeTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Token, _abc.Awaitable[_control_pb2.Token]]:
+        """Machines that joined with it stay. NOT_FOUND lists those there are."""
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

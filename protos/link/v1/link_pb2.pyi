@@ -24,6 +24,54 @@ REPLICA_PHASE_DRAINING: ReplicaPhase
 REPLICA_PHASE_STOPPED: ReplicaPhase
 REPLICA_PHASE_FAILED: ReplicaPhase
 
+class AuthorityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AuthorityReply(_message.Message):
+    __slots__ = ("authority_pem",)
+    AUTHORITY_PEM_FIELD_NUMBER: _ClassVar[int]
+    authority_pem: bytes
+    def __init__(self, authority_pem: _Optional[bytes] = ...) -> None: ...
+
+class JoinRequest(_message.Message):
+    __slots__ = ("token", "node", "request_pem", "software")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_PEM_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    node: str
+    request_pem: bytes
+    software: Software
+    def __init__(self, token: _Optional[str] = ..., node: _Optional[str] = ..., request_pem: _Optional[bytes] = ..., software: _Optional[_Union[Software, _Mapping]] = ...) -> None: ...
+
+class RenewRequest(_message.Message):
+    __slots__ = ("request_pem", "software")
+    REQUEST_PEM_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    request_pem: bytes
+    software: Software
+    def __init__(self, request_pem: _Optional[bytes] = ..., software: _Optional[_Union[Software, _Mapping]] = ...) -> None: ...
+
+class Certified(_message.Message):
+    __slots__ = ("certificate_pem", "authority_pem", "node", "site", "fronts", "renew_in_s", "enrolments")
+    CERTIFICATE_PEM_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_PEM_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    FRONTS_FIELD_NUMBER: _ClassVar[int]
+    RENEW_IN_S_FIELD_NUMBER: _ClassVar[int]
+    ENROLMENTS_FIELD_NUMBER: _ClassVar[int]
+    certificate_pem: bytes
+    authority_pem: bytes
+    node: str
+    site: str
+    fronts: _containers.RepeatedScalarFieldContainer[str]
+    renew_in_s: int
+    enrolments: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, certificate_pem: _Optional[bytes] = ..., authority_pem: _Optional[bytes] = ..., node: _Optional[str] = ..., site: _Optional[str] = ..., fronts: _Optional[_Iterable[str]] = ..., renew_in_s: _Optional[int] = ..., enrolments: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Software(_message.Message):
     __slots__ = ("version", "protocol", "capabilities")
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -77,16 +125,18 @@ class NodeHello(_message.Message):
     def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ...) -> None: ...
 
 class FrontWelcome(_message.Message):
-    __slots__ = ("front", "software", "heartbeat_ms", "session")
+    __slots__ = ("front", "software", "heartbeat_ms", "session", "fronts")
     FRONT_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    FRONTS_FIELD_NUMBER: _ClassVar[int]
     front: str
     software: Software
     heartbeat_ms: int
     session: str
-    def __init__(self, front: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., session: _Optional[str] = ...) -> None: ...
+    fronts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, front: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., session: _Optional[str] = ..., fronts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeReport(_message.Message):
     __slots__ = ("held_revision", "replicas", "legs", "demand")
@@ -341,18 +391,20 @@ class FrontReport(_message.Message):
     def __init__(self, hello: _Optional[_Union[FrontHello, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[NodeState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[Demand, _Mapping]]] = ..., routes_revision: _Optional[int] = ...) -> None: ...
 
 class FrontHello(_message.Message):
-    __slots__ = ("front", "region", "software", "gateway_address", "link_address")
+    __slots__ = ("front", "region", "software", "gateway_address", "link_address", "enrolment_address")
     FRONT_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     LINK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ENROLMENT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     front: str
     region: str
     software: Software
     gateway_address: str
     link_address: str
-    def __init__(self, front: _Optional[str] = ..., region: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., gateway_address: _Optional[str] = ..., link_address: _Optional[str] = ...) -> None: ...
+    enrolment_address: str
+    def __init__(self, front: _Optional[str] = ..., region: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., gateway_address: _Optional[str] = ..., link_address: _Optional[str] = ..., enrolment_address: _Optional[str] = ...) -> None: ...
 
 class NodeState(_message.Message):
     __slots__ = ("hello", "report", "attached", "silent_ms", "link_error")
@@ -389,16 +441,26 @@ class Demand(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., zone: _Optional[str] = ..., calls: _Optional[int] = ..., failed: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., window_ms: _Optional[int] = ...) -> None: ...
 
 class FrontOrders(_message.Message):
-    __slots__ = ("routes", "assignments", "sites", "epoch")
+    __slots__ = ("routes", "assignments", "sites", "epoch", "revocations", "fronts")
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
     SITES_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    FRONTS_FIELD_NUMBER: _ClassVar[int]
     routes: RouteTable
     assignments: _containers.RepeatedCompositeFieldContainer[NodeAssignment]
     sites: _containers.RepeatedScalarFieldContainer[str]
     epoch: int
-    def __init__(self, routes: _Optional[_Union[RouteTable, _Mapping]] = ..., assignments: _Optional[_Iterable[_Union[NodeAssignment, _Mapping]]] = ..., sites: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ...) -> None: ...
+    revocations: Revocations
+    fronts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, routes: _Optional[_Union[RouteTable, _Mapping]] = ..., assignments: _Optional[_Iterable[_Union[NodeAssignment, _Mapping]]] = ..., sites: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ..., revocations: _Optional[_Union[Revocations, _Mapping]] = ..., fronts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Revocations(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeAssignment(_message.Message):
     __slots__ = ("node", "assignment")

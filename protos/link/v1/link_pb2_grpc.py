@@ -328,6 +328,176 @@ class Probe:
             _registered_method=True)
 
 
+class EnrolmentStub:
+    """How a machine becomes a node, on an address of its own: TLS that proves the front, while the caller has no certificate
+    yet. A front passes these on to the control plane, which alone holds the authority's key.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Authority = channel.unary_unary(
+                '/skerry.link.v1.Enrolment/Authority',
+                request_serializer=protos_dot_link_dot_v1_dot_link__pb2.AuthorityRequest.SerializeToString,
+                response_deserializer=protos_dot_link_dot_v1_dot_link__pb2.AuthorityReply.FromString,
+                _registered_method=True)
+        self.Join = channel.unary_unary(
+                '/skerry.link.v1.Enrolment/Join',
+                request_serializer=protos_dot_link_dot_v1_dot_link__pb2.JoinRequest.SerializeToString,
+                response_deserializer=protos_dot_link_dot_v1_dot_link__pb2.Certified.FromString,
+                _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/skerry.link.v1.Enrolment/Renew',
+                request_serializer=protos_dot_link_dot_v1_dot_link__pb2.RenewRequest.SerializeToString,
+                response_deserializer=protos_dot_link_dot_v1_dot_link__pb2.Certified.FromString,
+                _registered_method=True)
+
+
+class EnrolmentServicer:
+    """How a machine becomes a node, on an address of its own: TLS that proves the front, while the caller has no certificate
+    yet. A front passes these on to the control plane, which alone holds the authority's key.
+    """
+
+    def Authority(self, request, context):
+        """The authority that vouches for this front. A caller trusts it only if it is the one that its token names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Join(self, request, context):
+        """UNAUTHENTICATED: the token is wrong, expired, revoked or used up. ALREADY_EXISTS: the node is enrolled with another
+        key. INVALID_ARGUMENT: the request, or its name, is not what the token allows. The same key asking again is answered
+        again and counts once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Renew(self, request, context):
+        """A new certificate for the key of an enrolled node; the request's own signature proves the key, so that an expired
+        certificate does not lock a node out. PERMISSION_DENIED: this key was revoked, or is not known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_EnrolmentServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Authority': grpc.unary_unary_rpc_method_handler(
+                    servicer.Authority,
+                    request_deserializer=protos_dot_link_dot_v1_dot_link__pb2.AuthorityRequest.FromString,
+                    response_serializer=protos_dot_link_dot_v1_dot_link__pb2.AuthorityReply.SerializeToString,
+            ),
+            'Join': grpc.unary_unary_rpc_method_handler(
+                    servicer.Join,
+                    request_deserializer=protos_dot_link_dot_v1_dot_link__pb2.JoinRequest.FromString,
+                    response_serializer=protos_dot_link_dot_v1_dot_link__pb2.Certified.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=protos_dot_link_dot_v1_dot_link__pb2.RenewRequest.FromString,
+                    response_serializer=protos_dot_link_dot_v1_dot_link__pb2.Certified.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'skerry.link.v1.Enrolment', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('skerry.link.v1.Enrolment', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Enrolment:
+    """How a machine becomes a node, on an address of its own: TLS that proves the front, while the caller has no certificate
+    yet. A front passes these on to the control plane, which alone holds the authority's key.
+    """
+
+    @staticmethod
+    def Authority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.link.v1.Enrolment/Authority',
+            protos_dot_link_dot_v1_dot_link__pb2.AuthorityRequest.SerializeToString,
+            protos_dot_link_dot_v1_dot_link__pb2.AuthorityReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Join(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.link.v1.Enrolment/Join',
+            protos_dot_link_dot_v1_dot_link__pb2.JoinRequest.SerializeToString,
+            protos_dot_link_dot_v1_dot_link__pb2.Certified.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.link.v1.Enrolment/Renew',
+            protos_dot_link_dot_v1_dot_link__pb2.RenewRequest.SerializeToString,
+            protos_dot_link_dot_v1_dot_link__pb2.Certified.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class FrontLinkStub:
     """---- front -> control plane
 

@@ -149,6 +149,82 @@ class ProbeServicer(metaclass=_abc_1.ABCMeta):
 
 def add_ProbeServicer_to_server(servicer: ProbeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class EnrolmentStub:
+    """How a machine becomes a node, on an address of its own: TLS that proves the front, while the caller has no certificate
+    yet. A front passes these on to the control plane, which alone holds the authority's key.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> EnrolmentAsyncStub: ...
+    Authority: _grpc.UnaryUnaryMultiCallable[_link_pb2.AuthorityRequest, _link_pb2.AuthorityReply]
+    """The authority that vouches for this front. A caller trusts it only if it is the one that its token names."""
+    Join: _grpc.UnaryUnaryMultiCallable[_link_pb2.JoinRequest, _link_pb2.Certified]
+    """UNAUTHENTICATED: the token is wrong, expired, revoked or used up. ALREADY_EXISTS: the node is enrolled with another
+    key. INVALID_ARGUMENT: the request, or its name, is not what the token allows. The same key asking again is answered
+    again and counts once.
+    """
+    Renew: _grpc.UnaryUnaryMultiCallable[_link_pb2.RenewRequest, _link_pb2.Certified]
+    """A new certificate for the key of an enrolled node; the request's own signature proves the key, so that an expired
+    certificate does not lock a node out. PERMISSION_DENIED: this key was revoked, or is not known.
+    """
+
+@_typing.type_check_only
+class EnrolmentAsyncStub(EnrolmentStub):
+    """How a machine becomes a node, on an address of its own: TLS that proves the front, while the caller has no certificate
+    yet. A front passes these on to the control plane, which alone holds the authority's key.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Authority: _aio.UnaryUnaryMultiCallable[_link_pb2.AuthorityRequest, _link_pb2.AuthorityReply]  # type: ignore[assignment]
+    """The authority that vouches for this front. A caller trusts it only if it is the one that its token names."""
+    Join: _aio.UnaryUnaryMultiCallable[_link_pb2.JoinRequest, _link_pb2.Certified]  # type: ignore[assignment]
+    """UNAUTHENTICATED: the token is wrong, expired, revoked or used up. ALREADY_EXISTS: the node is enrolled with another
+    key. INVALID_ARGUMENT: the request, or its name, is not what the token allows. The same key asking again is answered
+    again and counts once.
+    """
+    Renew: _aio.UnaryUnaryMultiCallable[_link_pb2.RenewRequest, _link_pb2.Certified]  # type: ignore[assignment]
+    """A new certificate for the key of an enrolled node; the request's own signature proves the key, so that an expired
+    certificate does not lock a node out. PERMISSION_DENIED: this key was revoked, or is not known.
+    """
+
+class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
+    """How a machine becomes a node, on an address of its own: TLS that proves the front, while the caller has no certificate
+    yet. A front passes these on to the control plane, which alone holds the authority's key.
+    """
+
+    @_abc_1.abstractmethod
+    def Authority(
+        self,
+        request: _link_pb2.AuthorityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_link_pb2.AuthorityReply, _abc.Awaitable[_link_pb2.AuthorityReply]]:
+        """The authority that vouches for this front. A caller trusts it only if it is the one that its token names."""
+
+    @_abc_1.abstractmethod
+    def Join(
+        self,
+        request: _link_pb2.JoinRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_link_pb2.Certified, _abc.Awaitable[_link_pb2.Certified]]:
+        """UNAUTHENTICATED: the token is wrong, expired, revoked or used up. ALREADY_EXISTS: the node is enrolled with another
+        key. INVALID_ARGUMENT: the request, or its name, is not what the token allows. The same key asking again is answered
+        again and counts once.
+        """
+
+    @_abc_1.abstractmethod
+    def Renew(
+        self,
+        request: _link_pb2.RenewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_link_pb2.Certified, _abc.Awaitable[_link_pb2.Certified]]:
+        """A new certificate for the key of an enrolled node; the request's own signature proves the key, so that an expired
+        certificate does not lock a node out. PERMISSION_DENIED: this key was revoked, or is not known.
+        """
+
+def add_EnrolmentServicer_to_server(servicer: EnrolmentServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class FrontLinkStub:
     """---- front -> control plane"""
 
