@@ -1,0 +1,95 @@
+"""An identity on disk: `key.pem`, `certificate.pem` (its own first, then what leads up), `authority.pem`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from workers.identity.errors import IdentityUnreadable, NotEnrolled
+from workers.identity.keys import Key, certificates_from_pem, fingerprint, key_from_pem, key_to_pem, new_key
+from workers.identity.names import Identity, identity_of
+
+KEY, CERTIFICATE, AUTHORITY = "key.pem", "certificate.pem", "authority.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One identity whose three files belong together."""
+
+    key_pem: bytes
+    certificate_pem: bytes
+    authority_pem: bytes
+    identity: Identity
+    certificate: x509.Certificate
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.certificate)
+
+
+class IdentityFolder:
+    """Each file is replaced as a whole; the key is written once and never leaves."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def key(self) -> Key:
+        """The one that is there, else a new one. Raises IdentityUnreadable, OSError."""
+        path = self.root / KEY
+        try:
+            return key_from_pem(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            key = new_key()
+        self._write(KEY, key_to_pem(key))
+        return key
+
+    def save(self, certificate_pem: bytes, authority_pem: bytes) -> Held:
+        """Checked before anything is written. Raises IdentityUnreadable, OSError."""
+        held = _checked((self.root / KEY).read_bytes(), certificate_pem, authority_pem, self.root)
+        # The authority first: between the two, the old certificate still leads to it, or is of no use to anybody.
+        self._write(AUTHORITY, authority_pem)
+        self._write(CERTIFICATE, certificate_pem)
+        return held
+
+    def held(self) -> Held:
+        """Raises NotEnrolled, IdentityUnreadable, OSError."""
+        if not (self.root / CERTIFICATE).exists():
+            raise NotEnrolled(f"{self.root}: no certificate is there")
+        try:
+            key, certificate, authority = ((self.root / name).read_bytes() for name in (KEY, CERTIFICATE, AUTHORITY))
+        except FileNotFoundError as err:
+            raise IdentityUnreadable(f"{err.filename} is missing beside {CERTIFICATE}") from err
+        return _checked(key, certificate, authority, self.root)
+
+    def stamp(self) -> tuple[int, ...]:
+        """Changes when a file was replaced; cheap enough to be asked at each handshake."""
+        return tuple(
+            path.stat().st_mtime_ns if (path := self.root / name).exists() else 0 for name in (CERTIFICATE, AUTHORITY)
+        )
+
+    def _write(self, name: str, data: bytes) -> None:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        passing = self.root / f".{name}.new"
+        passing.unlink(missing_ok=True)
+        handle = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        passing.replace(self.root / name)
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _checked(key_pem: bytes, certificate_pem: bytes, authority_pem: bytes, root: Path) -> Held:
+    """Raises IdentityUnreadable."""
+    key = key_from_pem(key_pem, str(root / KEY))
+    chain = certificates_from_pem(certificate_pem, str(root / CERTIFICATE))
+    certificates_from_pem(authority_pem, str(root / AUTHORITY))
+    if fingerprint(key) != fingerprint(chain[0]):
+        raise IdentityUnreadable(f"{root / CERTIFICATE} is not of the key in {root / KEY}")
+    return Held(key_pem, certificate_pem, authority_pem, identity_of(chain[0]), chain[0])
