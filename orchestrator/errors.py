@@ -4,11 +4,14 @@ OrchestratorError
 ├── InvalidRequest     the caller's input is wrong; names each bad field, its value and a remedy
 ├── NotFound           no such object
 │   └── NodeUnknown    the agent registers again
+├── Unproven           a token is wrong, expired, revoked or used up
+├── Forbidden          who asks is known, and may not
 ├── Conflict           the state has moved on: read it again
 │   ├── RevisionStale  somebody wrote the object first
 │   ├── EpochStale     a newer leader or a newer boot holds the lease: stop
 │   ├── OwnerConflict  the object belongs to the other writer
 │   ├── ClaimRefused   it no longer fits its site
+│   ├── AlreadyEnrolled  another machine has this node's name
 │   └── Compacted      the change log no longer reaches back so far: list again
 ├── Damaged            what is stored is not what was written: restore a backup
 └── Unavailable        not now; the same call may go through later
@@ -57,6 +60,14 @@ class NodeUnknown(NotFound):
     """The node or its site is not registered."""
 
 
+class Unproven(OrchestratorError):
+    """Who asks has not shown that it may."""
+
+
+class Forbidden(OrchestratorError):
+    """Who asks is known, and may not."""
+
+
 class Conflict(OrchestratorError):
     """The state has moved on."""
 
@@ -75,6 +86,10 @@ class OwnerConflict(Conflict):
 
 class ClaimRefused(Conflict):
     """A claim no longer fits its site."""
+
+
+class AlreadyEnrolled(Conflict):
+    """A node of this name is enrolled with another key."""
 
 
 class Compacted(Conflict):

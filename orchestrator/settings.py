@@ -45,6 +45,18 @@ class Settings:
     lease_ttl_s: float = 4.0
     plan_all_pairs: int = PLAN_ALL_PAIRS
     plan_all_every_s: float = PLAN_ALL_EVERY_S
+    authority_named: str = ""  # a folder, or "command:" and a command line; empty: a folder in the state folder
+    enrolment_address: str = "127.0.0.1:7072"  # where machines join
+    hosts: tuple[str, ...] = ()  # further names and addresses by which callers know this machine
+    plain_link: bool = False  # nodes attach without certificates: loopback only
+
+    @property
+    def authority(self) -> str:
+        return self.authority_named or str(self.state_dir / "pki" / "authority")
+
+    def identity_dir(self, part: str) -> Path:
+        """Of a part that `up` starts: its key and its certificate."""
+        return self.state_dir / "pki" / part
 
     @property
     def store(self) -> str:
@@ -67,6 +79,10 @@ class Settings:
             "SKERRY_ZONE": self.zone,
             "SKERRY_DECISIONS_KEPT": str(self.decisions_kept),
             "SKERRY_DECISIONS_KEPT_DAYS": str(self.decisions_kept_days),
+            "SKERRY_AUTHORITY": self.authority_named,
+            "SKERRY_ENROLMENT": self.enrolment_address,
+            "SKERRY_HOSTS": ",".join(self.hosts),
+            "SKERRY_PLAIN_LINK": "1" if self.plain_link else "",
         }  # those from tick_s on are constants that only tests change
 
     @property
@@ -74,12 +90,22 @@ class Settings:
         return self.state_dir / "logs"
 
 
-def loopback(field: str, address: str) -> str:
-    """`address` if it is host:port on loopback. Raises InvalidRequest."""
+def host_port(field: str, address: str) -> str:
+    """`address` if it is host:port. Raises InvalidRequest."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise InvalidRequest(field, address, "give host:port, the port between 0 and 65535")
-    if host.strip("[]") not in LOOPBACK and not host.startswith("127."):
+    return address
+
+
+def is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0]
+    return host.strip("[]") in LOOPBACK or host.startswith("127.")
+
+
+def loopback(field: str, address: str) -> str:
+    """`address` if it is host:port on loopback. Raises InvalidRequest."""
+    if not is_loopback(host_port(field, address)):
         raise InvalidRequest(field, address, "plain text is for loopback only; use 127.0.0.1 until TLS is set up")
     return address
 
@@ -98,15 +124,20 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
 
 def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read SKERRY_* once. Raises InvalidRequest, naming the variable."""
+    plain = environ.get("SKERRY_PLAIN_LINK", "") not in ("", "0")
     return Settings(
         state_dir=state_dir_default(environ),
         store_url=environ.get("SKERRY_STORE", ""),
         artifacts_url=environ.get("SKERRY_ARTIFACTS", ""),
         control_address=loopback("SKERRY_CONTROL", environ.get("SKERRY_CONTROL", "127.0.0.1:7070")),
         gateway_address=loopback("SKERRY_GATEWAY", environ.get("SKERRY_GATEWAY", "127.0.0.1:8001")),
-        link_address=loopback("SKERRY_LINK", environ.get("SKERRY_LINK", "127.0.0.1:7071")),
+        link_address=(loopback if plain else host_port)("SKERRY_LINK", environ.get("SKERRY_LINK", "127.0.0.1:7071")),
         region=environ.get("SKERRY_REGION", "local"),
         zone=environ.get("SKERRY_ZONE", "default"),
         decisions_kept=max(1, int(_positive(environ, "SKERRY_DECISIONS_KEPT", DECISIONS_KEPT))),
         decisions_kept_days=_positive(environ, "SKERRY_DECISIONS_KEPT_DAYS", DECISIONS_KEPT_DAYS),
+        authority_named=environ.get("SKERRY_AUTHORITY", ""),
+        enrolment_address=host_port("SKERRY_ENROLMENT", environ.get("SKERRY_ENROLMENT") or "127.0.0.1:7072"),
+        hosts=tuple(filter(None, environ.get("SKERRY_HOSTS", "").split(","))),
+        plain_link=plain,
     )

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import grpc
 
 from orchestrator.errors import (
+    AlreadyEnrolled,
     Compacted,
     Conflict,
     Damaged,
+    Forbidden,
     InvalidRequest,
     NotFound,
     OrchestratorError,
     RevisionStale,
     Unavailable,
+    Unproven,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ STATUS: dict[type[OrchestratorError], grpc.StatusCode] = {
     NotFound: grpc.StatusCode.NOT_FOUND,
     RevisionStale: grpc.StatusCode.ABORTED,  # read again, then repeat
     Compacted: grpc.StatusCode.OUT_OF_RANGE,  # list again, then watch from there
+    AlreadyEnrolled: grpc.StatusCode.ALREADY_EXISTS,  # take another name
+    Unproven: grpc.StatusCode.UNAUTHENTICATED,
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     Conflict: grpc.StatusCode.FAILED_PRECONDITION,  # repeating the call as it is will not help
     Damaged: grpc.StatusCode.DATA_LOSS,  # nothing helps but a backup
     Unavailable: grpc.StatusCode.UNAVAILABLE,  # repeat later

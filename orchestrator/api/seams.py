@@ -1,6 +1,6 @@
 """What the control API asks of the control plane."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,6 +137,28 @@ class Replay:
     decision_json: str
 
 
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    """A token without its secret."""
+
+    id: str
+    site: str
+    uses: int
+    nodes: tuple[str, ...]  # that joined with it
+    expires_in_s: float
+    labels: Mapping[str, str]
+    revoked: bool
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """`text` is told once."""
+
+    token: TokenView
+    text: str
+
+
 class ControlPlane(Protocol):
     """Raises only the errors of orchestrator.errors."""
 
@@ -169,3 +191,13 @@ class ControlPlane(Protocol):
     def logs(self, key: Key, follow: bool) -> AsyncIterator[str]: ...
 
     async def push(self, model: PushedModel, data: AsyncIterator[bytes]) -> StoredObject: ...
+
+    async def create_tokens(
+        self, site: str, uses: int, ttl_s: float, labels: Mapping[str, str], tokens: int
+    ) -> tuple[list[NewToken], tuple[str, ...]]:
+        """Also where to join."""
+        ...
+
+    async def tokens(self) -> list[TokenView]: ...
+
+    async def revoke_token(self, id: str) -> TokenView: ...

@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from orchestrator.api import wire
+from orchestrator.api import token_wire, wire
 from orchestrator.api.codes import translated
 from orchestrator.api.seams import ControlPlane
 from orchestrator.errors import Unavailable
@@ -126,6 +126,19 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             model = wire.pushed_model(await anext(chunks, None))
             data = wire.pushed_data(chunks, model.size_bytes)
             return wire.object_message(await self._control.push(model, data))
+
+    async def CreateToken(self, request: pb.CreateTokenRequest, context: "Context") -> pb.CreateTokenReply:
+        async with translated(context, "CreateToken"):
+            asked = (request.site, request.uses or 1, request.ttl_s, token_wire.labels_of(request), request.tokens or 1)
+            return token_wire.create_token_reply(*await self._control.create_tokens(*asked))
+
+    async def ListTokens(self, request: pb.ListTokensRequest, context: "Context") -> pb.ListTokensReply:
+        async with translated(context, "ListTokens"):
+            return pb.ListTokensReply(tokens=map(token_wire.token_message, await self._control.tokens()))
+
+    async def RevokeToken(self, request: pb.RevokeTokenRequest, context: "Context") -> pb.Token:
+        async with translated(context, "RevokeToken"):
+            return token_wire.token_message(await self._control.revoke_token(request.id))
 
 
 async def control_server(control: ControlPlane, extra: Sequence[Callable[[grpc.aio.Server], None]]) -> grpc.aio.Server:

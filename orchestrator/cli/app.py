@@ -8,7 +8,7 @@ import typer
 from typer._click.exceptions import UsageError
 from typer.core import TyperCommand
 
-from orchestrator.cli import inferring, keeping, models, objects, planning, running, training, waiting
+from orchestrator.cli import inferring, keeping, models, objects, planning, running, tokens, training, waiting
 from orchestrator.cli.describing import describe
 from orchestrator.cli.explaining import explain
 from orchestrator.cli.failures import FAILED
@@ -145,6 +145,18 @@ def _tree() -> typer.Typer:
     model.command("push", epilog=_examples("skerry model push digits digits.tflite --accuracy 0.97"))(models.push)
     model.command("list", epilog=_examples("skerry model list", "skerry model list -o json"))(models.list_models)
     app.add_typer(model, name="model")
+    token = typer.Typer(rich_markup_mode=None, help="Tokens by which machines become nodes.", no_args_is_help=True)
+    token.command(
+        "create",
+        epilog=_examples(
+            "skerry token create --site harbour --count 3 --ttl 1h --label rack=2",
+            "skerry token create --site harbour > token && scp token oslo-1:",
+            "skerry token create --site harbour --tokens 50 -o json",
+        ),
+    )(tokens.create)
+    token.command("list", epilog=_examples("skerry token list", "skerry token list -o json"))(tokens.listing)
+    token.command("revoke", epilog=_examples("skerry token revoke k3m9x2pq"))(tokens.revoke)
+    app.add_typer(token, name="token")
     return app
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeAlias, cast
@@ -139,6 +139,21 @@ class ControlClient:
     def status(self) -> pb.StatusReply:
         with self._reported():
             return self._stub.Status(pb.StatusRequest(), timeout=self._timeout_s)
+
+    def create_token(
+        self, site: str, uses: int, ttl_s: float, labels: Mapping[str, str], tokens: int
+    ) -> pb.CreateTokenReply:
+        request = pb.CreateTokenRequest(site=site, uses=uses, ttl_s=ttl_s, labels=labels, tokens=tokens)
+        with self._reported():
+            return self._stub.CreateToken(request, timeout=self._timeout_s)
+
+    def tokens(self) -> list[pb.Token]:
+        with self._reported():
+            return list(self._stub.ListTokens(pb.ListTokensRequest(), timeout=self._timeout_s).tokens)
+
+    def revoke_token(self, id: str) -> pb.Token:
+        with self._reported():
+            return self._stub.RevokeToken(pb.RevokeTokenRequest(id=id), timeout=self._timeout_s)
 
     def train(self, document: Document) -> Iterator[pb.TrainProgress]:
         """Until the job ends: no deadline, since training takes what it takes."""

@@ -4,14 +4,19 @@ The shell waits meanwhile and has nowhere to show an error: whatever goes wrong 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from orchestrator.objects.kinds import DEFAULT_NAMESPACE, KINDS, NODE, Kind, kind_named, names_node
 
+if TYPE_CHECKING:
+    from orchestrator.cli.client import ControlClient
+
 WAIT_S = 0.5
+T = TypeVar("T")
 Offer = tuple[str, str]  # a word, and what it is
 
 
@@ -32,21 +37,30 @@ def _kind(word: str) -> Kind | None:
 
 def _names(context: typer.Context, kind: Kind) -> list[str]:
     """Of the objects of a kind in the namespace that is meant; empty unless a control plane says so in time."""
+    namespace = _option(context, "namespace", "SKERRY_NAMESPACE", DEFAULT_NAMESPACE)
+
+    def ask(client: "ControlClient") -> list[str]:
+        if kind is NODE:
+            return [node.name for node in client.status().nodes]
+        found = client.list_objects(kind.name, namespace if kind.namespaced else "")
+        return [one.ref.name for one in found.objects]
+
+    return _asked(context, ask)
+
+
+def _asked(context: typer.Context, ask: "Callable[[ControlClient], list[T]]") -> list[T]:
+    """What a control plane says to it in time; else nothing."""
     from orchestrator.cli.failures import CommandFailed
     from orchestrator.cli.options import CONTROL_ADDRESS
     from orchestrator.errors import OrchestratorError
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own words would land on the line that is being typed
     address = _option(context, "control", "SKERRY_CONTROL", CONTROL_ADDRESS)
-    namespace = _option(context, "namespace", "SKERRY_NAMESPACE", DEFAULT_NAMESPACE)
     try:
         from orchestrator.cli.client import ControlClient
 
         with ControlClient(address, WAIT_S) as client:
-            if kind is NODE:
-                return [node.name for node in client.status().nodes]
-            found = client.list_objects(kind.name, namespace if kind.namespaced else "")
-            return [one.ref.name for one in found.objects]
+            return ask(client)
     except (CommandFailed, OrchestratorError, ModuleNotFoundError):
         return []
 
@@ -110,6 +124,14 @@ def services(context: typer.Context, incomplete: str) -> Iterator[Offer]:
 
 def sites(context: typer.Context, incomplete: str) -> Iterator[Offer]:
     return _of("Site", context, incomplete)
+
+
+def tokens(context: typer.Context, incomplete: str) -> Iterator[Offer]:
+    return ((id, f"of site {site}") for id, site in _asked(context, _tokens) if id.startswith(incomplete))
+
+
+def _tokens(client: "ControlClient") -> list[Offer]:
+    return [(one.id, one.site) for one in client.tokens()]
 
 
 def _of(kind: str, context: typer.Context, incomplete: str) -> Iterator[Offer]:

@@ -25,12 +25,13 @@ REFRESH_S = 1.0
 
 def settings_with(**given: object) -> "Settings":
     """The environment's settings with what the command line gave. Raises InvalidRequest, naming the option."""
-    from orchestrator.settings import loopback, settings_from
+    from orchestrator.settings import host_port, loopback, settings_from
 
     changes = {name: value for name, value in given.items() if value is not None}
-    for name in ("control_address", "gateway_address", "link_address"):
+    for name in ("control_address", "gateway_address", "link_address", "enrolment_address"):
         if isinstance(address := changes.get(name), str):
-            loopback(f"--{name.removesuffix('_address')}", address)
+            plain = name in ("control_address", "gateway_address") or changes.get("plain_link")
+            (loopback if plain else host_port)(f"--{name.removesuffix('_address')}", address)
     if isinstance(folder := changes.get("state_dir"), Path):
         changes["state_dir"] = folder.expanduser().resolve()
     environ = dict(os.environ)
@@ -49,6 +50,16 @@ def up(
     ] = None,
     gateway: Annotated[Address, typer.Option(metavar="HOST:PORT", help="Gateway [default: 127.0.0.1:8001].")] = None,
     link: Annotated[Address, typer.Option(metavar="HOST:PORT", help="Agents' door [default: 127.0.0.1:7071].")] = None,
+    enrolment: Annotated[
+        Address, typer.Option(metavar="HOST:PORT", help="Where machines join [default: 127.0.0.1:7072].")
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option("--host", help="A name or address that others know this machine by.")
+    ] = None,
+    authority: Annotated[
+        Address, typer.Option(metavar="DIR|command:CMD", help="Signs certificates [default: in the state folder].")
+    ] = None,
+    plain_link: Annotated[bool, typer.Option("--plain-link", help="Agents attach without TLS, on loopback.")] = False,
     region: Annotated[Address, typer.Option(help="Name of this region [default: local].")] = None,
     zone: Annotated[Address, typer.Option(help="Zone of callers at the gateway [default: default].")] = None,
 ) -> None:
@@ -60,6 +71,10 @@ def up(
         control_address=control,
         gateway_address=gateway,
         link_address=link,
+        enrolment_address=enrolment,
+        hosts=tuple(host) if host else None,
+        authority_named=authority,
+        plain_link=plain_link or None,
         region=region,
         zone=zone,
     )

@@ -16,6 +16,8 @@ class Published:
     routes: link_pb2.RouteTable = field(default_factory=link_pb2.RouteTable)
     assignments: Mapping[NodeName, link_pb2.Assignment] = field(default_factory=dict)
     sites: frozenset[SiteName] = frozenset()
+    revoked: frozenset[str] = frozenset()  # keys, whose certificates count no more
+    fronts: tuple[str, ...] = ()  # link addresses, as nodes dial them
 
 
 class Board:
@@ -54,7 +56,7 @@ class _Sent:
     epoch: int = 0
     routes_revision: int = 0
     revisions: dict[NodeName, int] = field(default_factory=dict)
-    sites: frozenset[SiteName] = frozenset()
+    whole: tuple[object, ...] = ()  # what is sent whole whenever any of it changes
 
     def _new_assignments(
         self, published: Published, holds: Callable[[NodeName], bool]
@@ -69,8 +71,8 @@ class _Sent:
         if published.epoch == 0:
             return False
         return (
-            (self.epoch, self.routes_revision, self.sites)
-            != (published.epoch, published.routes.revision, published.sites)
+            (self.epoch, self.routes_revision, self.whole)
+            != (published.epoch, published.routes.revision, _whole(published))
         ) or bool(self._new_assignments(published, holds))
 
     def take(self, published: Published, holds: Callable[[NodeName], bool]) -> link_pb2.FrontOrders:
@@ -79,11 +81,19 @@ class _Sent:
             epoch=published.epoch,
             sites=sorted(published.sites),
             assignments=[link_pb2.NodeAssignment(node=n, assignment=a) for n, a in sorted(assignments.items())],
+            fronts=published.fronts,
         )
         if self.routes_revision != published.routes.revision:
             orders.routes.CopyFrom(published.routes)
+        if self.whole != _whole(published):
+            orders.revocations.keys.extend(sorted(published.revoked))
+            orders.revocations.SetInParent()
         # A node that left this front gets its assignment anew when it comes back.
         self.revisions = {n: r for n, r in self.revisions.items() if holds(n)}
         self.revisions |= {node: assignment.revision for node, assignment in assignments.items()}
-        self.epoch, self.routes_revision, self.sites = published.epoch, published.routes.revision, published.sites
+        self.epoch, self.routes_revision, self.whole = published.epoch, published.routes.revision, _whole(published)
         return orders
+
+
+def _whole(published: Published) -> tuple[object, ...]:
+    return published.sites, published.revoked, published.fronts

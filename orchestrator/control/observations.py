@@ -40,9 +40,7 @@ class _Node:
 
 @dataclass(slots=True)
 class _Front:
-    region: str
-    gateway_address: str
-    version: str
+    hello: link_pb2.FrontHello
     attached: bool
     changed_s: float
     session: int
@@ -81,7 +79,7 @@ class Observations:
         name = FrontName(hello.front)
         session = self._fronts[name].session + 1 if name in self._fronts else 1
         self.demand.front_attached(name)
-        self._fronts[name] = _Front(hello.region, hello.gateway_address, hello.software.version, True, now_s, session)
+        self._fronts[name] = _Front(hello, True, now_s, session)
         return session
 
     def front_detached(self, name: FrontName, session: int, now_s: float) -> None:
@@ -196,7 +194,13 @@ class Observations:
         return self.refusals.all()
 
     def front_regions(self) -> dict[FrontName, str]:
-        return {name: front.region for name, front in self._fronts.items()}
+        return {name: front.hello.region for name, front in self._fronts.items()}
+
+    def front_addresses(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Where nodes dial and where machines join, of the attached fronts, by name."""
+        hellos = [front.hello for _, front in sorted(self._fronts.items()) if front.attached]
+        links = tuple(hello.link_address for hello in hellos if hello.link_address)
+        return links, tuple(hello.enrolment_address for hello in hellos if hello.enrolment_address)
 
     def holder(self, node: NodeName) -> FrontName | None:
         """The front that holds the node now."""
@@ -209,7 +213,14 @@ class Observations:
 
     def fronts(self, now_s: float) -> list[FrontView]:
         return [
-            FrontView(name, f.region, f.gateway_address, f.version, f.attached, now_s - f.changed_s)
+            FrontView(
+                name,
+                f.hello.region,
+                f.hello.gateway_address,
+                f.hello.software.version,
+                f.attached,
+                now_s - f.changed_s,
+            )
             for name, f in sorted(self._fronts.items())
         ]
 

@@ -17,7 +17,7 @@ from orchestrator.control.region import RegionKeeper
 from orchestrator.control.seams import Cloud, Store
 from orchestrator.control.snapshots import Taken, take_snapshot
 from orchestrator.control.statuses import problem_statuses, service_statuses, version_failures
-from orchestrator.control.world import ASSIGNMENT, World, read_world
+from orchestrator.control.world import ASSIGNMENT, REVOCATION, World, read_world
 from orchestrator.errors import Conflict, Damaged
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import DecisionId, NodeName, ServiceRef, VersionRef
@@ -248,7 +248,7 @@ class PlacementLoop:
             facts = {"decision": current.id, "epoch": lease.epoch, "changes": "; ".join(current.changes) or "none"}
             log.info("decision made", extra=facts)
         self.current = current
-        await self._publish(lease, routes, assigned, revisions, taken)
+        await self._publish(lease, routes, assigned, revisions, taken, world)
         self.damper.published(routes, now_s)
         wanted = cloud_replicas(claims, wall_s)
         self._observations.forget_failures({(ServiceRef(w.namespace, w.service), _version(w)) for w in wanted})
@@ -261,6 +261,7 @@ class PlacementLoop:
         assigned: dict[NodeName, tuple[AssignedReplica, ...]],
         revisions: dict[NodeName, int],
         taken: Taken,
+        world: World,
     ) -> None:
         # Predictions move with every sample; they alone are no reason to send the table again.
         key = [_without_predictions(r) for r in routes]
@@ -274,6 +275,8 @@ class PlacementLoop:
             routes=table,
             assignments={n: assignment(revisions[n], replicas) for n, replicas in assigned.items()},
             sites=frozenset(taken.declared_sites),
+            revoked=frozenset(one.key.name for one in world.of(REVOCATION)),
+            fronts=self._observations.front_addresses()[0],
         )
         if published != before:
             await self._board.publish(published)

@@ -13,11 +13,13 @@ from orchestrator.api.seams import (
     Applied,
     Explanation,
     KeptDecisions,
+    NewToken,
     Planned,
     Progress,
     PushedModel,
     Replay,
     Status,
+    TokenView,
 )
 from orchestrator.clock import Clock
 from orchestrator.control import history
@@ -25,6 +27,7 @@ from orchestrator.control.codec import VERSION, to_json
 from orchestrator.control.explaining import remedies
 from orchestrator.control.inspecting import inspect_model
 from orchestrator.control.jobs import TrainingLoop, job_name
+from orchestrator.control.joining import NODE, Joining
 from orchestrator.control.leader import Leader
 from orchestrator.control.observations import Observations
 from orchestrator.control.parts import node_views, running_parts, unreadable_parts
@@ -64,6 +67,7 @@ class Plane:
     region: str
     incoming: Path  # models that are being pushed
     retention: Retention
+    joining: Joining
 
     async def apply(self, documents: Sequence[dict[str, Json]], owner: Owner, dry_run: bool) -> list[Applied]:
         """All documents in one transaction. A dry run checks all but races with other writers."""
@@ -134,6 +138,8 @@ class Plane:
         return [stored for stored in found if kind or stored.key.kind != ASSIGNMENT], sequence
 
     async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject:
+        if key.kind == NODE:
+            return await self.joining.end_enrolment(key.name)
         stored = await self.get(key)
         # What the control plane made for an operator, such as a trained version, the operator may delete.
         deleter = Owner.CONTROL if stored.owner is Owner.CONTROL else owner
@@ -238,6 +244,18 @@ class Plane:
                 return
             if not lines:
                 await asyncio.sleep(POLL_S)
+
+    async def create_tokens(
+        self, site: str, uses: int, ttl_s: float, labels: Mapping[str, str], tokens: int
+    ) -> tuple[list[NewToken], tuple[str, ...]]:
+        made = await self.joining.create_tokens(site, uses, ttl_s, labels, tokens)
+        return made, self.observations.front_addresses()[1]
+
+    async def tokens(self) -> list[TokenView]:
+        return await self.joining.tokens()
+
+    async def revoke_token(self, id: str) -> TokenView:
+        return await self.joining.revoke_token(id)
 
     async def push(self, model: PushedModel, data: AsyncIterator[bytes]) -> StoredObject:
         """Receive, check against the digest, load it once elsewhere, then register. Nothing is kept of a bad one."""

@@ -1,6 +1,7 @@
 """The control plane as one asyncio program: its loops and its server. No Ray: deployment.py wraps it for Serve."""
 
 import asyncio
+import datetime
 import itertools
 import logging
 import os
@@ -9,11 +10,14 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 from orchestrator.api.servicer import serve_control
+from orchestrator.authority.opening import open_authority
 from orchestrator.clock import Clock
 from orchestrator.control.board import Board
+from orchestrator.control.enrolment_link import EnrolmentServicer
 from orchestrator.control.full_plans import FullPlans
 from orchestrator.control.housekeeping import Housekeeping
 from orchestrator.control.jobs import TrainingLoop
+from orchestrator.control.joining import Joining
 from orchestrator.control.leader import RENEW_AT, Leader
 from orchestrator.control.links import FrontLinkServicer, ReplicaLinkServicer
 from orchestrator.control.observations import Observations
@@ -50,6 +54,8 @@ async def run_plane(
     training = TrainingLoop(store, trainer, library, clock, SiteName(settings.region), settings.state_dir / "jobs")
     retention = Retention(settings.decisions_kept, settings.decisions_kept_days)
     housekeeping = Housekeeping(store, clock, retention)
+    authority = await asyncio.to_thread(open_authority, settings.authority, _utc(clock))
+    joining = Joining(store, authority, clock, observations.front_addresses)
     plane = Plane(
         store,
         library,
@@ -61,6 +67,7 @@ async def run_plane(
         settings.region,
         settings.state_dir / "incoming",
         retention,
+        joining,
     )
     server = await serve_control(
         plane,
@@ -68,6 +75,7 @@ async def run_plane(
         [
             lambda s: link_pb2_grpc.add_FrontLinkServicer_to_server(FrontLinkServicer(observations, board, clock), s),
             lambda s: link_pb2_grpc.add_ReplicaLinkServicer_to_server(ReplicaLinkServicer(observations), s),
+            lambda s: link_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentServicer(joining, authority), s),
             lambda s: link_pb2_grpc.add_ProbeServicer_to_server(ProbeServicer(), s),
         ],
     )
@@ -82,6 +90,10 @@ async def run_plane(
     finally:
         await server.stop(1.0)
         await leader.release()
+
+
+def _utc(clock: Clock) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(clock.wall_s(), datetime.UTC)
 
 
 async def _renew(leader: Leader, every_s: float) -> None:

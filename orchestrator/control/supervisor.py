@@ -1,6 +1,7 @@
 """`skerry up` and `skerry down`: keeps the process with Ray's head and a front running, with backoff."""
 
 import contextlib
+import datetime
 import fcntl
 import logging
 import os
@@ -17,14 +18,21 @@ from types import FrameType
 
 import grpc
 
+from orchestrator.authority.opening import open_authority
+from orchestrator.authority.parts import certify_part
 from orchestrator.cloud.ray_node import MARKER, PART, end_processes, instance_of, leftovers, ray_temp_dir
 from orchestrator.errors import InvalidRequest, OrchestratorError, Unavailable
 from orchestrator.settings import Settings, settings_from
 from orchestrator.store import open_store
+from workers.identity.errors import IdentityError
+from workers.identity.folder import IdentityFolder
+from workers.identity.names import Role
 
 log = logging.getLogger(__name__)
 
 CONTROL, FRONT = "control", "front"
+FRONT_NAME = "front-0"
+CERTIFY_EVERY_S = 600.0
 BACKOFF_S = (0.5, 10.0)
 STEADY_S = 60.0  # a part that ran for so long starts anew without delay
 READY_TIMEOUT_S = 120.0
@@ -60,6 +68,7 @@ class Supervisor:
     report: Report = _say
     children: list[Child] = field(default_factory=list)
     _stopping: bool = False
+    _certify_at_s: float = 0.0
 
     def run(self) -> int:
         """Until a signal. 0: stopped as asked; 1: a part could not be started at all.
@@ -69,10 +78,11 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self._clear_leftovers()
-        for field_name in ("control_address", "gateway_address", "link_address"):
+        for field_name in ("control_address", "gateway_address", "link_address", "enrolment_address"):
             free_port(field_name, getattr(self.settings, field_name))
         # Before Ray is started for nothing: a database that cannot be used is told in its own words.
         open_store(self.settings.store).close()
+        self._certify()
         self.children = [self._child(CONTROL), self._child(FRONT)]
         try:
             for child in self.children:
@@ -80,6 +90,7 @@ class Supervisor:
             ready = self._wait_ready()
             while ready and not self._stopping:
                 self._keep()
+                self._renew()
                 time.sleep(POLL_S)
         finally:
             self._stop()
@@ -99,14 +110,42 @@ class Supervisor:
         commands = {
             CONTROL: [sys.executable, "-m", "orchestrator.control.host"],
             FRONT: [
-                *(sys.executable, "-m", "orchestrator.front", "--name", "front-0"),
+                *(sys.executable, "-m", "orchestrator.front", "--name", FRONT_NAME),
                 *("--region", settings.region, "--zone", settings.zone),
                 *("--control", settings.control_address, "--gateway", settings.gateway_address),
                 *("--link", settings.link_address, "--artifacts", settings.artifacts),
-                *("--state-dir", str(settings.state_dir / "front-0")),
+                *("--state-dir", str(settings.state_dir / FRONT_NAME)),
+                *self._secured(),
             ],
         }
         return Child(part, commands[part], settings.logs_dir / f"{part}.log")
+
+    def _renew(self) -> None:
+        try:
+            self._certify()
+        except Unavailable as err:  # the one that the front has is good for days
+            self.report(f"cannot renew: {err}")
+
+    def _secured(self) -> list[str]:
+        settings = self.settings
+        if settings.plain_link:
+            return []
+        hosts = [word for host in settings.hosts for word in ("--host", host)]
+        identity = str(settings.identity_dir(FRONT_NAME))
+        return ["--identity-dir", identity, "--enrolment", settings.enrolment_address, *hosts]
+
+    def _certify(self) -> None:
+        """Make or renew the front's certificate; a running front takes it up by itself. Raises Unavailable."""
+        if self.settings.plain_link or time.monotonic() < self._certify_at_s:
+            return
+        self._certify_at_s = time.monotonic() + CERTIFY_EVERY_S
+        now = datetime.datetime.now(datetime.UTC)
+        folder = IdentityFolder(self.settings.identity_dir(FRONT_NAME))
+        hosts = sorted({"localhost", "127.0.0.1", *self.settings.hosts, *_named_host(self.settings.link_address)})
+        try:
+            certify_part(open_authority(self.settings.authority, now), folder, Role.FRONT, FRONT_NAME, hosts, now)
+        except (IdentityError, OSError) as err:
+            raise Unavailable(f"certificate of {FRONT_NAME} in {folder.root}: {err}") from err
 
     def _start(self, child: Child) -> None:
         environ = os.environ | self.settings.environ()
@@ -171,6 +210,11 @@ class Supervisor:
         end_processes(leftovers(instance))
         # Ray's own logs and sockets, some megabytes for each start; ours are in the state folder.
         shutil.rmtree(ray_temp_dir(instance), ignore_errors=True)
+
+
+def _named_host(address: str) -> list[str]:
+    host = address.rpartition(":")[0].strip("[]")
+    return [] if host in ("0.0.0.0", "::") else [host]
 
 
 def _how(code: int) -> str:

@@ -13,6 +13,7 @@ from orchestrator.objects import form_of
 from orchestrator.objects.translate import policy_spec
 
 ASSIGNMENT = "Assignment"  # kept for the nodes' sake; operators neither write nor list it by default
+REVOCATION = "Revocation"  # of a node's key, likewise
 # What becomes a part of a snapshot, and must be readable for it.
 TRANSLATED = frozenset({"Site", "Zone", "ModelVersion", "ModelService", "PlacementPolicy"})
 

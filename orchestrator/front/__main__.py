@@ -19,6 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--control", default="127.0.0.1:7070", help="host:port of the control plane")
     parser.add_argument("--gateway", default="127.0.0.1:8001", help="host:port for inference callers")
     parser.add_argument("--link", default="127.0.0.1:7071", help="host:port for nodes")
+    parser.add_argument("--identity-dir", type=Path, help="of this front's certificate; none: plain text, on loopback")
+    parser.add_argument("--enrolment", default="", help="host:port for machines that join")
+    parser.add_argument(
+        "--host", action="append", default=[], help="by which others know this machine; may be repeated"
+    )
     parser.add_argument("--artifacts", required=True, help="fsspec URL of the artifacts")
     parser.add_argument("--state-dir", required=True, type=Path, help="where the last orders are kept")
     given = parser.parse_args(arguments)
@@ -32,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             link_address=given.link,
             artifacts_url=given.artifacts,
             state_dir=given.state_dir,
+            identity_dir=given.identity_dir,
+            enrolment_address=given.enrolment,
+            hosts=tuple(given.host),
         )
     )
 

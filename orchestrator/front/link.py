@@ -8,11 +8,13 @@ from typing import Any, Protocol, TypeAlias
 import grpc
 import grpc.aio
 
-from orchestrator.errors import EdgeUnreachable, EpochStale, InvalidRequest, NodeUnknown, OrchestratorError
+from orchestrator.errors import EdgeUnreachable, EpochStale, Forbidden, InvalidRequest, NodeUnknown, OrchestratorError
+from orchestrator.front.door import Door
 from orchestrator.front.nodes import Nodes, Session
 from orchestrator.front.relay import RelayStream, RelayTransport
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.errors import ArtifactError, ArtifactUnknown, DigestInvalid, OffsetBeyondEnd
+from workers.probe.servicer import ProbeServicer
 from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ STATUS = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     NodeUnknown: grpc.StatusCode.NOT_FOUND,  # somebody applies the Site; the node dials again, slowly
     EpochStale: grpc.StatusCode.FAILED_PRECONDITION,  # a newer boot is attached: the older one exits
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,  # somebody joins it again
     EdgeUnreachable: grpc.StatusCode.UNAVAILABLE,  # dial again, with jitter
     ArtifactUnknown: grpc.StatusCode.NOT_FOUND,
     DigestInvalid: grpc.StatusCode.INVALID_ARGUMENT,
@@ -51,14 +54,16 @@ async def _first(context: Context, what: str) -> Any:
 class NodeLinkServicer(link_pb2_grpc.NodeLinkServicer):
     """Control class: the stream is the node's lease."""
 
-    def __init__(self, nodes: Nodes, front: str, software: link_pb2.Software) -> None:
-        self._nodes, self._front, self._software = nodes, front, software
+    def __init__(self, nodes: Nodes, front: str, software: link_pb2.Software, door: Door) -> None:
+        self._nodes, self._front, self._software, self._door = nodes, front, software, door
+        self.fronts: tuple[str, ...] = ()  # link addresses of all
 
     async def Attach(  # type: ignore[override]  # aio's read and write
         self, request_iterator: AsyncIterator[link_pb2.NodeMessage], context: Context
     ) -> None:
         try:
-            session = self._nodes.attach(_checked((await _first(context, "hello")).hello), _now_s())
+            hello = _checked((await _first(context, "hello")).hello)
+            session = self._nodes.attach(hello, _now_s(), self._door.admit_as(context, hello.node, hello.site))
         except OrchestratorError as err:
             log.warning("node refused", extra={"peer": context.peer(), "reason": str(err)})
             await context.abort(_code(err), str(err))
@@ -103,6 +108,7 @@ class NodeLinkServicer(link_pb2_grpc.NodeLinkServicer):
                 software=self._software,
                 heartbeat_ms=self._nodes.heartbeat_ms,
                 session=session.name,
+                fronts=self.fronts,
             )
         )
 
@@ -114,14 +120,15 @@ class _Left(EdgeUnreachable):
 class RelayServicer(link_pb2_grpc.RelayServicer):
     """Requests travel down, answers travel up."""
 
-    def __init__(self, relay: RelayTransport, nodes: Nodes) -> None:
-        self._relay, self._nodes = relay, nodes
+    def __init__(self, relay: RelayTransport, nodes: Nodes, door: Door) -> None:
+        self._relay, self._nodes, self._door = relay, nodes, door
 
     async def Serve(  # type: ignore[override]  # aio's read and write
         self, request_iterator: AsyncIterator[link_pb2.RelayAnswer], context: Context
     ) -> None:
         try:
             hello = (await _first(context, "relay hello")).hello
+            self._door.admit_as(context, hello.node)
             if not self._nodes.is_current(hello.node, hello.session):
                 raise EdgeUnreachable(f"node {hello.node!r}: session {hello.session!r} is not attached: attach first")
         except OrchestratorError as err:
@@ -160,27 +167,43 @@ class Library(Protocol):
 class BulkServicer(link_pb2_grpc.BulkServicer):
     """Artifact bytes, read off the event loop."""
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(self, library: Library, door: Door) -> None:
+        self._library, self._door = library, door
 
     async def Fetch(  # type: ignore[override]  # aio's write
         self, request: link_pb2.FetchRequest, context: Context
     ) -> None:
         """At least one chunk: an empty one when the offset is the end, so that the total is always told."""
         try:
+            self._door.admit(context)
             total = await asyncio.to_thread(self._library.size, request.digest)
             offset = request.offset
             while True:
                 data = await asyncio.to_thread(self._library.read, request.digest, offset, CHUNK_BYTES)
+                self._door.admit(context)  # a revoked node gets no more of it
                 await context.write(link_pb2.FetchChunk(offset=offset, data=data, total_bytes=total))
                 offset += len(data)
                 if not data or offset >= total:
                     return
-        except ArtifactError as err:
+        except (ArtifactError, Forbidden) as err:
             await context.abort(_code(err), str(err))
         except OSError as err:
             log.error("artifact cannot be read", extra={"digest": request.digest, "reason": str(err)})
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"artifact {request.digest} cannot be read now: {err}")
+
+
+class NodeProbeServicer(ProbeServicer):
+    """Echoes for nodes."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def Echo(self, request: link_pb2.EchoRequest, context: Context) -> link_pb2.EchoReply:
+        try:
+            self._door.admit(context)
+        except Forbidden as err:
+            await context.abort(_code(err), str(err))
+        return await super().Echo(request, context)
 
 
 def _checked(hello: link_pb2.NodeHello) -> link_pb2.NodeHello:

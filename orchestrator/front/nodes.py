@@ -2,9 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from orchestrator.errors import EdgeUnreachable, EpochStale, NodeUnknown, OrchestratorError
+from orchestrator.errors import EdgeUnreachable, EpochStale, Forbidden, NodeUnknown, OrchestratorError
 from protos.link.v1 import link_pb2
 
 HEARTBEAT_MS = 1000
@@ -15,8 +15,10 @@ FORGOTTEN_AFTER_S = 24 * 3600.0  # of silence; by then every policy has decided
 class Session:
     """One attachment of a node: its stream is the lease."""
 
-    def __init__(self, hello: link_pb2.NodeHello, now_s: float) -> None:
+    def __init__(self, hello: link_pb2.NodeHello, now_s: float, key: str = "") -> None:
+        """`key`: of the certificate that it attached with; empty in plain text."""
         self.name = secrets.token_hex(8)
+        self.key = key
         self.hello = hello
         self.report: link_pb2.NodeReport | None = None
         self.heard_s = now_s
@@ -40,7 +42,7 @@ class Nodes:
         self._assignments: dict[str, link_pb2.Assignment] = {}
         self._sites: frozenset[str] | None = None  # None: never heard, so any is accepted
 
-    def attach(self, hello: link_pb2.NodeHello, now_s: float) -> Session:
+    def attach(self, hello: link_pb2.NodeHello, now_s: float, key: str = "") -> Session:
         """Raises NodeUnknown for an unknown site, EpochStale when a newer boot or another site's node is attached."""
         self._check_site(hello.node, hello.site)
         held = self._sessions.get(hello.node)
@@ -53,7 +55,7 @@ class Nodes:
                     f"node {hello.node}: epoch {hello.epoch} is older than {held.hello.epoch}, attached now"
                 )
             held.end(EpochStale(f"node {hello.node}: epoch {hello.epoch} has attached in place of {held.hello.epoch}"))
-        session = self._sessions[hello.node] = Session(hello, now_s)
+        session = self._sessions[hello.node] = Session(hello, now_s, key)
         session.wake.set()
         self._changed()
         return session
@@ -106,6 +108,14 @@ class Nodes:
                 self._check_site(session.hello.node, session.hello.site)
             except NodeUnknown as err:
                 self.detach(session, err)
+
+    def revoke(self, keys: Collection[str]) -> list[str]:
+        """End the sessions of these keys; answers their nodes."""
+        ended = [s for s in self._sessions.values() if s.ended is None and s.key in keys]
+        for session in ended:
+            node = session.hello.node
+            self.detach(session, Forbidden(f"node {node}: its enrolment was ended: join again with a token"))
+        return [session.hello.node for session in ended]
 
     def states(self, now_s: float) -> list[link_pb2.NodeState]:
         return [_state(session, now_s) for _, session in sorted(self._sessions.items())]

@@ -13,7 +13,9 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Orders:
-    """The whole of what was ordered: route table, assignments by node, known sites. An old leader's do not count.
+    """The whole of what was ordered: route table, assignments by node, known sites, revoked keys, all fronts.
+
+    An old leader's do not count.
 
     The epoch is not taken over from disk: a control plane that was set up anew starts from a low one.
     """
@@ -22,6 +24,8 @@ class Orders:
         self.routes: link_pb2.RouteTable | None = None
         self.assignments: dict[str, link_pb2.Assignment] = {}
         self.sites: frozenset[str] = frozenset()  # empty: never heard
+        self.revocations: link_pb2.Revocations | None = None
+        self.fronts: tuple[str, ...] = ()
         self.epoch = 0
 
     def take(self, orders: link_pb2.FrontOrders) -> bool:
@@ -38,6 +42,9 @@ class Orders:
         self.assignments |= {each.node: each.assignment for each in orders.assignments}
         if orders.sites:
             self.sites = frozenset(orders.sites)
+        if orders.HasField("revocations"):
+            self.revocations = orders.revocations
+        self.fronts = tuple(orders.fronts) or self.fronts
         return True
 
     def whole(self) -> link_pb2.FrontOrders:
@@ -49,6 +56,8 @@ class Orders:
                 for node, assignment in sorted(self.assignments.items())
             ],
             sites=sorted(self.sites),
+            revocations=self.revocations,
+            fronts=self.fronts,
         )
 
 

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from importlib.metadata import version
 
 import grpc.aio
 
-from orchestrator.errors import OrchestratorError, Unavailable
-from orchestrator.front import orders
+from orchestrator.errors import OrchestratorError
+from orchestrator.front import enrolment, orders
+from orchestrator.front.door import Door, bind
 from orchestrator.front.legs import RegionLeg
-from orchestrator.front.link import BulkServicer, NodeLinkServicer, RelayServicer
+from orchestrator.front.link import BulkServicer, NodeLinkServicer, NodeProbeServicer, RelayServicer
 from orchestrator.front.nodes import Nodes
 from orchestrator.front.relay import RelayTransport
 from orchestrator.front.settings import FrontSettings
@@ -26,7 +28,6 @@ from workers.gateway.forward import Gateway
 from workers.gateway.server import OPTIONS, OipHandlers, gateway_server
 from workers.gateway.tables import table_of
 from workers.gateway.transport import Answer, Metadata
-from workers.probe.servicer import ProbeServicer
 from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
@@ -61,18 +62,30 @@ class Front:
         self._unkept = asyncio.Event()
         self._handlers = OipHandlers(self._gateway, self._software.version)
         self._gateway_server = gateway_server(self._handlers)
+        self._door = Door(plain=settings.identity_dir is None)
+        self._node_link = NodeLinkServicer(self._nodes, settings.name, self._software, self._door)
         self._link_server = self._link()
         self._uplink: Uplink | None = None
         self._obey(self._orders.whole())
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then drain. Raises Unavailable when an address is taken."""
-        gateway = _bound(self._gateway_server, "gateway", self._settings.gateway_address)
-        link = _bound(self._link_server, "link", self._settings.link_address)
-        self._uplink = Uplink(self._settings.control_address, self._hello(gateway, link), self._report, self._ordered)
-        await self._link_server.start()
-        await self._gateway_server.start()
-        log.info("front is serving", extra={"front": self._settings.name, "gateway": gateway, "link": link})
+        settings = self._settings
+        gateway = bind(self._gateway_server, "gateway", loopback("--gateway", settings.gateway_address), None)
+        link = bind(self._link_server, "link", settings.link_address, settings.identity_dir)
+        async with grpc.aio.insecure_channel(settings.control_address) as control:
+            joining = self._enrolment_server(control)
+            hello = self._hello(gateway, link, self._bound_enrolment(joining))
+            await self._serve(stop, hello, [self._link_server, self._gateway_server, *filter(None, [joining])])
+            if joining:
+                await joining.stop(0)
+
+    async def _serve(self, stop: asyncio.Event, hello: link_pb2.FrontHello, servers: list[grpc.aio.Server]) -> None:
+        self._uplink = Uplink(self._settings.control_address, hello, self._report, self._ordered)
+        for server in servers:
+            await server.start()
+        facts = {"gateway": hello.gateway_address, "link": hello.link_address, "enrolment": hello.enrolment_address}
+        log.info("front is serving", extra={"front": self._settings.name, **facts})
         async with asyncio.TaskGroup() as tasks:
             work = [tasks.create_task(w) for w in (self._uplink.run(), self._leg.probe(), self._sweep(), self._keep())]
             try:
@@ -92,21 +105,33 @@ class Front:
     def _link(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=OPTIONS)
         library = ArtifactLibrary(self._settings.artifacts_url)
-        link_pb2_grpc.add_NodeLinkServicer_to_server(
-            NodeLinkServicer(self._nodes, self._settings.name, self._software), server
-        )
-        link_pb2_grpc.add_BulkServicer_to_server(BulkServicer(library), server)
-        link_pb2_grpc.add_RelayServicer_to_server(RelayServicer(self._relay, self._nodes), server)
-        link_pb2_grpc.add_ProbeServicer_to_server(ProbeServicer(), server)
+        link_pb2_grpc.add_NodeLinkServicer_to_server(self._node_link, server)
+        link_pb2_grpc.add_BulkServicer_to_server(BulkServicer(library, self._door), server)
+        link_pb2_grpc.add_RelayServicer_to_server(RelayServicer(self._relay, self._nodes, self._door), server)
+        link_pb2_grpc.add_ProbeServicer_to_server(NodeProbeServicer(self._door), server)
         return server
 
-    def _hello(self, gateway: str, link: str) -> link_pb2.FrontHello:
+    def _enrolment_server(self, control: grpc.aio.Channel) -> grpc.aio.Server | None:
+        if self._settings.identity_dir is None or not self._settings.enrolment_address:
+            return None
+        server = grpc.aio.server(options=enrolment.OPTIONS)
+        link_pb2_grpc.add_EnrolmentServicer_to_server(enrolment.EnrolmentServicer(control), server)
+        return server
+
+    def _bound_enrolment(self, server: grpc.aio.Server | None) -> str:
+        """Whoever joins has no certificate to show. Raises Unavailable."""
+        if server is None:
+            return ""
+        return bind(server, "enrolment", self._settings.enrolment_address, self._settings.identity_dir, callers=False)
+
+    def _hello(self, gateway: str, link: str, joining: str) -> link_pb2.FrontHello:
         return link_pb2.FrontHello(
             front=self._settings.name,
             region=self._settings.region,
             software=self._software,
             gateway_address=gateway,
-            link_address=link,
+            link_address=_dialled(link, self._settings.hosts),
+            enrolment_address=_dialled(joining, self._settings.hosts),
         )
 
     def _hurry(self) -> None:
@@ -149,6 +174,12 @@ class Front:
         self._nodes.assign({each.node: each.assignment for each in sent.assignments})
         if sent.sites:
             self._nodes.know_sites(sent.sites)
+        if sent.fronts:
+            self._node_link.fronts = tuple(sent.fronts)
+        if sent.HasField("revocations"):
+            self._door.revoked = frozenset(sent.revocations.keys)
+            for node in self._nodes.revoke(self._door.revoked):
+                self._relay.cut(node, f"the enrolment of node {node} was ended")
 
     async def _sweep(self) -> None:
         while True:
@@ -171,20 +202,19 @@ class Front:
                 )
 
 
-def _bound(server: grpc.aio.Server, what: str, address: str) -> str:
-    """The address as bound. Raises Unavailable, InvalidRequest."""
-    loopback(f"--{what}", address)
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as err:
-        remedy = f"stop whoever holds the port, or give another one with --{what}"
-        raise Unavailable(f"{what} address {address} cannot be bound: {remedy}") from err
-    return f"{address.rpartition(':')[0]}:{port}"
+def _dialled(address: str, hosts: tuple[str, ...]) -> str:
+    """As others dial it: what listens on every address is known by the first of `hosts`, else by the host's name."""
+    host, _, port = address.rpartition(":")
+    if host.strip("[]") not in ("0.0.0.0", "::"):
+        return address
+    return f"{hosts[0] if hosts else socket.gethostname()}:{port}"
 
 
 async def run_front(settings: FrontSettings, stop: asyncio.Event | None = None) -> None:
     """Serve until `stop` is set or SIGTERM or SIGINT comes. Raises OrchestratorError when it cannot start."""
     loopback("--control", settings.control_address)
+    if settings.identity_dir is None:
+        loopback("--link", settings.link_address)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from orchestrator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class FrontSettings:
-    """Addresses are host:port; loopback only until TLS exists, and port 0 takes a free one."""
+    """Addresses are host:port, and port 0 takes a free one; what is in plain text listens on loopback only."""
 
     name: str
     region: str
@@ -18,6 +18,9 @@ class FrontSettings:
     link_address: str
     artifacts_url: str
     state_dir: Path
+    identity_dir: Path | None = None  # None: nodes attach in plain text, on loopback only
+    enrolment_address: str = ""  # empty: machines join elsewhere
+    hosts: tuple[str, ...] = ()  # by which others know this machine, the first where an address names no host
 
     @classmethod
     def of(cls, settings: Settings, name: str) -> "FrontSettings":
@@ -31,6 +34,9 @@ class FrontSettings:
             link_address=settings.link_address,
             artifacts_url=settings.artifacts,
             state_dir=settings.state_dir,
+            identity_dir=None if settings.plain_link else settings.identity_dir(name),
+            enrolment_address="" if settings.plain_link else settings.enrolment_address,
+            hosts=settings.hosts,
         )
 
     @property

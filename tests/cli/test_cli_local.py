@@ -124,10 +124,18 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
         settings_with(gateway_address="0.0.0.0:8001")
 
 
-@pytest.mark.parametrize("option", ["--control", "--gateway", "--link"])
-@pytest.mark.parametrize("verb", ["up", "front"])
-def test_nothing_listens_off_loopback(skerry: Skerry, verb: str, option: str) -> None:
-    ran = skerry(verb, option, "0.0.0.0:7070")
+@pytest.mark.parametrize(
+    ("verb", "option", "more"),
+    [
+        ("up", "--control", ()),
+        ("up", "--gateway", ()),
+        ("up", "--link", ("--plain-link",)),
+        ("front", "--control", ()),
+        ("front", "--gateway", ()),
+    ],
+)
+def test_plain_text_stays_on_loopback(skerry: Skerry, verb: str, option: str, more: tuple[str, ...]) -> None:
+    ran = skerry(verb, option, "0.0.0.0:7070", *more)
     assert (ran.code, ran.err.startswith(f"skerry: {option}: '0.0.0.0:7070'")) == (1, True)
 
 

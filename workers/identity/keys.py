@@ -36,9 +36,10 @@ def key_from_pem(data: bytes, what: str) -> Key:
     return key
 
 
-def fingerprint(holder: Key | x509.Certificate | x509.CertificateSigningRequest) -> str:
+def fingerprint(holder: Key | ec.EllipticCurvePublicKey | x509.Certificate) -> str:
     """Of its public key: sha256 of the DER SubjectPublicKeyInfo, hex. It stays when a certificate is renewed."""
-    der = holder.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    key = holder if isinstance(holder, ec.EllipticCurvePublicKey) else holder.public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
 

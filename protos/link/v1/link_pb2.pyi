@@ -47,12 +47,14 @@ class JoinRequest(_message.Message):
     def __init__(self, token: _Optional[str] = ..., node: _Optional[str] = ..., request_pem: _Optional[bytes] = ..., software: _Optional[_Union[Software, _Mapping]] = ...) -> None: ...
 
 class RenewRequest(_message.Message):
-    __slots__ = ("request_pem", "software")
+    __slots__ = ("request_pem", "software", "node")
     REQUEST_PEM_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
     request_pem: bytes
     software: Software
-    def __init__(self, request_pem: _Optional[bytes] = ..., software: _Optional[_Union[Software, _Mapping]] = ...) -> None: ...
+    node: str
+    def __init__(self, request_pem: _Optional[bytes] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., node: _Optional[str] = ...) -> None: ...
 
 class Certified(_message.Message):
     __slots__ = ("certificate_pem", "authority_pem", "node", "site", "fronts", "renew_in_s", "enrolments")
