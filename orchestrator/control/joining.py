@@ -126,7 +126,7 @@ class Joining:
     # ---- nodes
 
     async def join(self, request: link_pb2.JoinRequest) -> link_pb2.Certified:
-        """Raises Unproven, AlreadyEnrolled, InvalidRequest."""
+        """Raises Unproven, AlreadyEnrolled, Forbidden for a revoked key, InvalidRequest."""
         try:
             token = token_from(request.token)
         except TokenInvalid as err:
@@ -141,6 +141,8 @@ class Joining:
     def _enrol(self, token: Token, name: str, key: str) -> StoredObject:
         """The node's object; written with the token's count in one transaction, or not at all."""
         held = self._admitted(token)
+        if self._revoked(key):
+            raise Forbidden(f"node {name}: this key was revoked: remove its identity folder, then join with a new one")
         try:
             node = self._store.get(Key(NODE, "", name))
         except NotFound:
@@ -178,6 +180,13 @@ class Joining:
         if late_s >= 0:
             raise Unproven(f"token {token.id} expired {late_s:.0f} s ago: {make}")
         return held
+
+    def _revoked(self, key: str) -> bool:
+        try:
+            self._store.get(Key(REVOCATION, "", key))
+        except NotFound:
+            return False
+        return True
 
     async def renew(self, request: link_pb2.RenewRequest) -> link_pb2.Certified:
         """Raises Forbidden for a key that is not enrolled any more, InvalidRequest."""

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +14,7 @@ from orchestrator.api.seams import (
     Explanation,
     KeptDecision,
     KeptDecisions,
+    NewToken,
     NodeReplica,
     NodeView,
     Part,
@@ -22,6 +23,7 @@ from orchestrator.api.seams import (
     PushedModel,
     Replay,
     Status,
+    TokenView,
 )
 from orchestrator.api.servicer import bind, control_server
 from orchestrator.control.codec import to_json
@@ -198,6 +200,7 @@ class FakeControl:
     remedies: tuple[Remedy, ...] = (REMEDY,)
     refused: tuple[RefusedSite, ...] | None = None  # in place of those that `decision_for` tells
     nodes: tuple[NodeView, ...] = NODES
+    tokens_made: list[TokenView] = field(default_factory=list)
     stream_ended: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -373,6 +376,27 @@ class FakeControl:
         self.pushed.append((model, content))
         key = Key("ModelVersion", model.namespace, f"{model.name}-{model.digest[7:15]}")
         return await self._write(key, model.owner, {"model": model.name, "variants": []}, {}, {})
+
+    async def create_tokens(
+        self, site: str, uses: int, ttl_s: float, labels: Mapping[str, str], tokens: int
+    ) -> tuple[list[NewToken], tuple[str, ...]]:
+        self.before("create_tokens")
+        ids = [f"token{len(self.tokens_made) + one:03d}" for one in range(tokens)]
+        made = [NewToken(TokenView(id, site, uses, (), ttl_s, labels, False, 0.0), f"skerry1.{id}.s.p") for id in ids]
+        self.tokens_made += [one.token for one in made]
+        return made, ("front.example:7072",)
+
+    async def tokens(self) -> list[TokenView]:
+        self.before("tokens")
+        return self.tokens_made
+
+    async def revoke_token(self, id: str) -> TokenView:
+        self.before("revoke_token")
+        for at, one in enumerate(self.tokens_made):
+            if one.id == id:
+                self.tokens_made[at] = replace(one, revoked=True)
+                return self.tokens_made[at]
+        raise NotFound(f"token {id!r}: there is none; `skerry token list` shows those there are")
 
 
 def job_status(phase: str) -> dict[str, Json]:
