@@ -10,6 +10,9 @@ import grpc.aio
 
 from protos.link.v1 import link_pb2 as pb
 from protos.link.v1 import link_pb2_grpc
+from workers.identity.folder import IdentityFolder
+from workers.identity.names import Identity
+from workers.identity.tls import caller, server_credentials
 
 WAIT_S = 20.0  # bounds every wait; nothing here takes a tenth of it
 
@@ -32,7 +35,9 @@ class FakeFront(
         self.refuse: tuple[grpc.StatusCode, str] | None = None
         self.artifacts: dict[str, bytes] = {}
         self.spoil: Callable[[int, bytes], bytes | None] | None = None  # (offset, data) -> data, or None: cut off
+        self.fronts: list[str] = []  # told in the welcome
         self.hellos: list[pb.NodeHello] = []
+        self.callers: list[tuple[Identity, int]] = []  # who attached over TLS, by which certificate
         self.reports: list[pb.NodeReport] = []
         self.heartbeats = 0
         self.fetches: list[pb.FetchRequest] = []
@@ -46,13 +51,18 @@ class FakeFront(
         self._answers: dict[int, asyncio.Future[pb.RelayResult]] = {}
         self._calls = 0
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int = 0, identity: IdentityFolder | None = None) -> None:
+        """With an identity it speaks TLS, and asks callers for theirs."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         link_pb2_grpc.add_NodeLinkServicer_to_server(self, self._server)
         link_pb2_grpc.add_BulkServicer_to_server(self, self._server)
         link_pb2_grpc.add_RelayServicer_to_server(self, self._server)
         link_pb2_grpc.add_ProbeServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        if identity:
+            self.port = self._server.add_secure_port(address, server_credentials(identity))
+        else:
+            self.port = self._server.add_insecure_port(address)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -110,10 +120,14 @@ class FakeFront(
     async def Attach(self, request_iterator: AsyncIterator[pb.NodeMessage], context: Any) -> None:  # noqa: N802
         self.peers["control"].add(context.peer())
         self.hellos.append((await context.read()).hello)
+        if context.auth_context().get("x509_pem_cert"):
+            identity, certificate = caller(context.auth_context())
+            self.callers.append((identity, certificate.serial_number))
         if self.refuse:
             self._heard.set()
             await context.abort(*self.refuse)
         welcome = pb.FrontWelcome(front=self.name, heartbeat_ms=100, session=f"session-{len(self.hellos)}")
+        welcome.fronts.extend(self.fronts)
         await context.write(pb.FrontMessage(welcome=welcome))
         self._assigned.set()
         writing = asyncio.create_task(self._push(context))

@@ -7,6 +7,7 @@ from fake_front import WAIT_S, FakeFront
 
 from protos.link.v1 import link_pb2 as pb
 from workers.edge.assignment import Report
+from workers.edge.dialling import Dial
 from workers.edge.events import Event, LinkLost
 from workers.edge.link import Link, LinkSettings
 from workers.edge.relay import RelayServer
@@ -35,7 +36,7 @@ async def report_at_every_turn(link: Link) -> None:
 async def attached_and_lost() -> None:
     front, inbox = FakeFront(), asyncio.Queue()
     await front.start()
-    settings = LinkSettings(front.address, pb.NodeHello(node="n1", site="s1", epoch=1), 0.05, None)
+    settings = LinkSettings(Dial([front.address]), pb.NodeHello(node="n1", site="s1", epoch=1), 0.05, None)
     link = Link(settings, RelayServer(NoModels()), inbox)
     tasks = [asyncio.create_task(link.run(lambda: 0)), asyncio.create_task(report_at_every_turn(link))]
     try:

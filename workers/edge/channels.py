@@ -4,6 +4,10 @@ import random
 
 import grpc
 
+from workers.identity.folder import Held
+from workers.identity.names import Role
+from workers.identity.tls import asking_for, credentials_of
+
 CONNECT_WAIT_S = 5.0
 
 RETRY_FIRST_S = 0.2
@@ -25,9 +29,11 @@ _OPTIONS = (
 )
 
 
-def open_channel(front: str) -> grpc.aio.Channel:
-    """A connection of its own. Keep the channel: a stub does not."""
-    return grpc.aio.insecure_channel(front, options=_OPTIONS)
+def open_channel(front: str, held: Held | None = None) -> grpc.aio.Channel:
+    """A connection of its own; plain text without an identity. Keep the channel: a stub does not."""
+    if held is None:
+        return grpc.aio.insecure_channel(front, options=_OPTIONS)
+    return grpc.aio.secure_channel(front, credentials_of(held), options=(*_OPTIONS, *asking_for(Role.FRONT)))
 
 
 class Backoff:

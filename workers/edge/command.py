@@ -4,16 +4,25 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workers.edge import joining_command
+from workers.edge import options as given
+
+if TYPE_CHECKING:
+    from workers.edge.membership import Membership
+    from workers.edge.process import EdgeSettings
 
 REFUSED = 1
 USAGE = 2
+MEMORY_MIB = 1024
 
 _RUN_EXAMPLES = """examples:
+  skerry-edge run --state-dir ~/oslo-1                       # a machine that has joined: `skerry-edge join --help`
   skerry-edge run --site oslo --node oslo-1 --front 127.0.0.1:7071 --lan 127.0.0.1:9001 --state-dir ~/oslo-1
   skerry-edge run --site oslo --node oslo-1 --front 127.0.0.1:7071 --lan none --state-dir ~/oslo-1 --memory-mib 256
 
@@ -27,11 +36,11 @@ _STATUS_EXAMPLES = """examples:
 exit codes: 0 the agent runs, 1 it does not, 2 wrong usage
 """
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Usage errors exit with 2 through argparse."""
+    # gRPC writes of each handshake that fails, in words of its own; what it means is told by our log.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     options = _parser().parse_args(argv)
     return int(options.work(options))
 
@@ -39,27 +48,74 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # Imported here, so that --help, --version and usage errors are quick.
     from workers.edge.errors import EdgeError
-    from workers.edge.process import EdgeSettings, run_agent
+    from workers.edge.membership import load
 
-    logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr, format=_LOG_FORMAT)
-    logging.getLogger().handlers[0].setFormatter(_WithFacts(_LOG_FORMAT))
-    settings = EdgeSettings(
-        site=options.site,
-        node=options.node,
-        front=options.front,
-        lan=options.lan,
-        state_dir=options.state_dir.expanduser(),
-        memory_bytes=options.memory_mib << 20,
-        compute_millis=round(options.cores * 1000),
-        probe_interval_s=options.probe_interval_s,
-        heartbeat_s=options.heartbeat_s,
-    )
+    _log_to_stderr(options.log_level)
     try:
-        run_agent(settings)
+        return _serve(options, load(options.state_dir.expanduser()))
     except EdgeError as err:
         print(f"skerry-edge: {err}", file=sys.stderr)
         return REFUSED
+
+
+def _join(options: argparse.Namespace) -> int:
+    from workers.edge.errors import EdgeError
+
+    _log_to_stderr(options.log_level)
+    try:
+        joined = joining_command.joined(options)
+        return 0 if options.no_run else _serve(options, joined)
+    except EdgeError as err:
+        print(f"skerry-edge: {err}", file=sys.stderr)
+        return REFUSED
+
+
+def _serve(options: argparse.Namespace, joined: "Membership | None") -> int:
+    """Raises EdgeError."""
+    from workers.edge.process import run_agent
+
+    run_agent(_settings(options, joined))
     return 0
+
+
+def _settings(options: argparse.Namespace, joined: "Membership | None") -> "EdgeSettings":
+    """Raises NotJoined."""
+    from workers.edge.errors import NotJoined
+    from workers.edge.process import EdgeSettings
+
+    front: str | None = getattr(options, "front", None)
+    if joined is None:
+        missing = [each for each in ("site", "node", "front", "lan") if getattr(options, each) is None]
+        if missing:
+            said = f"--state-dir {options.state_dir} has not joined, and --{missing[0]} is not given"
+            raise NotJoined(f"{said}: run `skerry-edge join ADDRESS` first, or give --site, --node, --front and --lan")
+    else:
+        _refuse_another(options, joined)
+    memory_mib = options.memory_mib or (joined and joined.memory_mib) or MEMORY_MIB
+    cores = options.cores or (joined and joined.cores) or float(os.cpu_count() or 1)
+    return EdgeSettings(
+        site=joined.site if joined else options.site,
+        node=joined.node if joined else options.node,
+        fronts=(front,) if front else joined.fronts if joined else (),
+        lan=options.lan if options.lan is not None else joined.lan if joined else "",
+        state_dir=options.state_dir.expanduser(),
+        memory_bytes=memory_mib << 20,
+        compute_millis=round(cores * 1000),
+        probe_interval_s=options.probe_interval_s,
+        heartbeat_s=options.heartbeat_s,
+        joined=joined is not None,
+    )
+
+
+def _refuse_another(options: argparse.Namespace, joined: "Membership") -> None:
+    """Raises NotJoined."""
+    from workers.edge.errors import NotJoined
+
+    for name, known in (("node", joined.node), ("site", joined.site)):
+        asked = getattr(options, name, None)
+        if asked not in (None, known):
+            remedy = f"leave --{name} out, or give another --state-dir"
+            raise NotJoined(f"--{name} {asked}: --state-dir {options.state_dir} has joined as {name} {known}: {remedy}")
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -80,6 +136,14 @@ def _status(options: argparse.Namespace) -> int:
     return 0 if alive else REFUSED
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    from workers.edge.doctor import State, as_json, as_table, examine
+
+    checks = examine(options.state_dir.expanduser())
+    print(as_json(checks) if options.output == "json" else as_table(checks))
+    return REFUSED if any(check.state is State.FAIL for check in checks) else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skerry-edge",
@@ -89,8 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    join = joining_command.add_join(commands)
+    _add_serving(join)
+    join.set_defaults(work=_join, site=None)
     _add_run(commands)
     _add_status(commands)
+    joining_command.add_doctor(commands).set_defaults(work=_doctor)
     return parser
 
 
@@ -101,20 +169,23 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         epilog=_RUN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run.add_argument("--site", type=_name, required=True, help="the Site object that this node belongs to")
-    run.add_argument("--node", type=_name, required=True, help="this node's name, of no other node")
-    run.add_argument("--front", type=_address, required=True, metavar="HOST:PORT", help="a front's link address")
-    run.add_argument("--lan", type=_lan, required=True, metavar="HOST:PORT|none", help="where local callers call")
-    run.add_argument("--state-dir", type=Path, required=True, metavar="DIR", help="outlives a reboot; one per agent")
-    run.add_argument("--memory-mib", type=_count, default=1024, metavar="MIB", help="offered to models (%(default)s)")
-    cores = float(os.cpu_count() or 1)
-    run.add_argument("--cores", type=_positive, default=cores, help="offered to models (%(default)s)")
-    run.add_argument(
-        "--probe-interval-s", type=_positive, default=1.0, metavar="S", help="between probes (%(default)s)"
-    )
-    run.add_argument("--heartbeat-s", type=_positive, metavar="S", help="between signs of life (as the front says)")
-    run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    run.add_argument("--site", type=given.name, help="the Site object that this node belongs to")
+    run.add_argument("--node", type=given.name, help="this node's name, of no other node")
+    run.add_argument("--front", type=given.address, metavar="HOST:PORT", help="a front's link address")
+    _add_serving(run)
     run.set_defaults(work=_run)
+
+
+def _add_serving(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lan", type=given.lan, metavar="HOST:PORT|none", help="where local callers call")
+    parser.add_argument("--state-dir", type=Path, required=True, metavar="DIR", help="outlives a reboot; one per agent")
+    parser.add_argument("--memory-mib", type=given.count, metavar="MIB", help=f"offered to models ({MEMORY_MIB})")
+    parser.add_argument("--cores", type=given.positive, help="offered to models (as many as there are)")
+    parser.add_argument(
+        "--probe-interval-s", type=given.positive, default=1.0, metavar="S", help="between probes (%(default)s)"
+    )
+    parser.add_argument("--heartbeat-s", type=given.positive, metavar="S", help="between signs of life (as told)")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
 
 def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -139,37 +210,9 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: give lower-case letters, digits, '-' and '.', at most 253")
-    return text
-
-
-def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r}: give HOST:PORT, the port between 0 and 65535")
-    return text
-
-
-def _lan(text: str) -> str:
-    return "" if text == "none" else _address(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number above 0")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
-    return value
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, format=_LOG_FORMAT)
+    logging.getLogger().handlers[0].setFormatter(_WithFacts(_LOG_FORMAT))
 
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

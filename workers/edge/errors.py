@@ -1,9 +1,13 @@
 """Why an agent ends, or does not begin.
 
 EdgeError               the process exits with 1 and says the message
-├── StateFolderUnusable the state folder cannot be written, or another agent has it
+├── StateFolderUnusable the state folder cannot be written or read, or another agent has it
 ├── AddressRefused      the LAN address is not one to listen on
-└── NewerBoot           a later boot of this node is attached: this one must not speak for it any more
+├── NewerBoot           a later boot of this node is attached: this one must not speak for it any more
+├── NotJoined           nobody has said which node this is
+└── EnrolmentFailed     no certificate was to be had
+    ├── Unreachable     nobody answers there, or not a front of the right authority
+    └── Revoked         the key is not, or no longer, one of a node
 """
 
 
@@ -21,3 +25,19 @@ class AddressRefused(EdgeError):
 
 class NewerBoot(EdgeError):
     """The front holds a newer epoch of this node."""
+
+
+class NotJoined(EdgeError):
+    """The state folder is of no node, and no option says one."""
+
+
+class EnrolmentFailed(EdgeError):
+    """A token or a request was refused."""
+
+
+class Unreachable(EnrolmentFailed):
+    """It may be otherwise a moment later, or at another address."""
+
+
+class Revoked(EnrolmentFailed):
+    """Only a person can mend it."""

@@ -1,4 +1,4 @@
-"""The node's connections to its front. The node dials, always; nothing here listens.
+"""The node's connections to a front. The node dials, always; nothing here listens.
 
 Control (NodeLink.Attach) is the lease: while it is open the node is attached. Its welcome names a session, under which
 relay (Relay.Serve), probe (Probe.Echo) and bulk (Bulk.Fetch) open connections of their own.
@@ -18,12 +18,14 @@ from workers.artifacts.disk import ArtifactFolder
 from workers.edge import bulk
 from workers.edge.assignment import Artifact, Report
 from workers.edge.bulk import FetchBroken
-from workers.edge.channels import Backoff, open_channel
+from workers.edge.channels import Backoff
+from workers.edge.dialling import Dial
 from workers.edge.errors import NewerBoot
 from workers.edge.events import AssignmentReceived, Event, LinkLost, LinkOpened, ProbeSampled
 from workers.edge.outage import Outage, remedy_for
 from workers.edge.relay import RelayServer
 from workers.edge.wire import assignment_from, report_to
+from workers.identity.errors import IdentityError
 from workers.probe.echo import EchoProber
 from workers.tasks import until_first
 
@@ -31,6 +33,7 @@ WELCOME_WAIT_S = 5.0
 HEARTBEAT_S = 1.0  # where the front does not say
 STEADY_S = 5.0  # an attachment that held for so long makes the next try a first one
 UNKNOWN_SITE_WAIT_S = 5.0
+REFUSED_WAIT_S = 60.0  # a node that was revoked: only a person can mend it
 ECHO_WAIT_S = 10.0
 
 _log = logging.getLogger(__name__)
@@ -38,14 +41,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    front: str  # host:port
+    dial: Dial
     hello: pb.NodeHello  # without held_revision
     probe_interval_s: float
     heartbeat_s: float | None  # None: what the front says
 
 
 class Link:
-    """One node's link to one front's address, through as many attachments as it takes."""
+    """One node's link to whichever front is there, through as many attachments as it takes."""
 
     def __init__(self, settings: LinkSettings, relay: RelayServer, inbox: asyncio.Queue[Event]) -> None:
         self._settings, self._relay, self._inbox = settings, relay, inbox
@@ -76,21 +79,30 @@ class Link:
             except TimeoutError:
                 code = grpc.StatusCode.DEADLINE_EXCEEDED
                 self.problem = f"the front did not answer within {WELCOME_WAIT_S:.0f} s"
+            except (IdentityError, OSError) as err:
+                code, self.problem = grpc.StatusCode.UNAUTHENTICATED, str(err)
+            if trouble := self._settings.dial.trouble():
+                self.problem += f"; {trouble}"
             if self._session is None:
                 self._not_attached(code, loop.time())
             else:
                 await self._lost()
             if loop.time() - began_s > STEADY_S:
                 backoff.reset()
-            wait_s = UNKNOWN_SITE_WAIT_S if code is grpc.StatusCode.NOT_FOUND else 0.0
-            await asyncio.sleep(max(wait_s, backoff.next_s()))
+            self._settings.dial.advance()
+            await asyncio.sleep(max(self._least_wait_s(code), backoff.next_s()))
+
+    def _least_wait_s(self, code: grpc.StatusCode) -> float:
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            return REFUSED_WAIT_S * self._chance.uniform(0.5, 1.0)
+        return UNKNOWN_SITE_WAIT_S if code is grpc.StatusCode.NOT_FOUND else 0.0
 
     async def fetch(self, folder: ArtifactFolder, artifact: Artifact, progress: Callable[[int], None]) -> None:
         """Raises FetchBroken, ArtifactError, OSError; what came is kept."""
         session = self._session
         if session is None:
             raise FetchBroken(f"not on disk, and no front is attached ({self.problem}); it is tried again")
-        async with open_channel(self._settings.front) as channel:
+        async with self._settings.dial.open() as channel:
             await bulk.fetch(channel, folder, artifact, session, progress)
 
     def _end_if_outdated(self, err: grpc.aio.AioRpcError) -> None:
@@ -103,7 +115,7 @@ class Link:
         """A person must know, but not of each try."""
         if self._outage.failed(code, now_s):
             facts = {
-                "front": self._settings.front,
+                "front": self._settings.dial.front,
                 "site": self._settings.hello.site,
                 "reason": self.problem,
                 "remedy": remedy_for(code),
@@ -114,7 +126,7 @@ class Link:
 
     async def _attach(self, held_revision: int) -> None:
         """One attachment, from dialling to its end. Raises AioRpcError, TimeoutError."""
-        async with open_channel(self._settings.front) as channel:
+        async with self._settings.dial.open() as channel:
             stream = link_pb2_grpc.NodeLinkStub(channel).Attach()
             try:
                 async with asyncio.timeout(WELCOME_WAIT_S):
@@ -135,12 +147,13 @@ class Link:
 
     async def _opened(self, stream: "Stream", welcome: pb.FrontWelcome) -> None:
         self._session, self.problem = welcome.session, ""
-        facts = {"front": welcome.front, "address": self._settings.front, "session": welcome.session}
+        facts = {"front": welcome.front, "address": self._settings.dial.front, "session": welcome.session}
         if self._outage.tries:
             facts["after_s"] = str(round(self._outage.lasted_s(asyncio.get_running_loop().time())))
         _log.info("attached again" if self._attached_before else "attached", extra=facts)
         self._outage, self._attached_before = Outage(), True
         await self._inbox.put(LinkOpened(welcome.front))
+        await self._settings.dial.learn(welcome.fronts)
         heartbeat_s = self._settings.heartbeat_s or welcome.heartbeat_ms / 1000 or HEARTBEAT_S
         await until_first(
             self._receive(stream), self._talk(stream, heartbeat_s), self._relayed(welcome.session), self._probed()
@@ -148,7 +161,7 @@ class Link:
 
     async def _lost(self) -> None:
         self._session = None
-        facts = {"front": self._settings.front, "reason": self.problem}
+        facts = {"front": self._settings.dial.front, "reason": self.problem}
         _log.warning("link lost; serving what is held and dialling again", extra=facts)
         await self._inbox.put(LinkLost(self.problem))
 
@@ -179,7 +192,7 @@ class Link:
         """Keep the relay open as long as the attachment is; its loss is not the attachment's."""
         backoff = Backoff(self._chance)
         while True:
-            async with open_channel(self._settings.front) as channel:
+            async with self._settings.dial.open() as channel:
                 try:
                     await self._relay.serve(channel, self._settings.hello.node, session)
                 except grpc.aio.AioRpcError as err:
@@ -187,7 +200,7 @@ class Link:
             await asyncio.sleep(backoff.next_s())
 
     async def _probed(self) -> None:
-        async with open_channel(self._settings.front) as channel:
+        async with self._settings.dial.open() as channel:
             stub = link_pb2_grpc.ProbeStub(channel)
 
             async def echo(payload: bytes, reply_bytes: int) -> None:

@@ -12,6 +12,10 @@ _REMEDIES = {
     grpc.StatusCode.NOT_FOUND: "apply a Site object of this name, or correct --site",
     grpc.StatusCode.UNIMPLEMENTED: "give --front a front's link address (port 7071), not its gateway's nor the control "
     "plane's",
+    grpc.StatusCode.PERMISSION_DENIED: "the node was revoked: if it should serve on, run `skerry-edge join` with "
+    "--anew and a new token",
+    grpc.StatusCode.UNAUTHENTICATED: "see `skerry-edge doctor`: without a certificate that can be read no front is "
+    "dialled",
     grpc.StatusCode.DEADLINE_EXCEEDED: "check --front: what listens there does not answer as a front does",
 }
 

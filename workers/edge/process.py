@@ -3,15 +3,18 @@
 import asyncio
 import logging
 import os
-import re
 import secrets
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from protos.link.v1 import link_pb2 as pb
+from workers.edge import membership
+from workers.edge.addresses import on_loopback
 from workers.edge.agent import Agent
+from workers.edge.dialling import Dial, Fronts
 from workers.edge.errors import AddressRefused
 from workers.edge.events import Restarted
 from workers.edge.host import Host
@@ -20,7 +23,10 @@ from workers.edge.link import Link, LinkSettings
 from workers.edge.loop import INBOX_EVENTS, Inbox, run
 from workers.edge.models import EdgeModels
 from workers.edge.relay import RelayServer
+from workers.edge.renewal import Renewal, folder_of
 from workers.edge.state import StateFolder
+from workers.identity.errors import IdentityError
+from workers.identity.tls import server_credentials
 from workers.inference.errors import AddressUnusable
 from workers.inference.server import InferenceServer
 from workers.tasks import until_first
@@ -29,8 +35,6 @@ PROTOCOL = 1
 CAPABILITIES = ("bulk", "relay", "probe", "litert")
 DRAIN_S = 1.5  # for calls under way when the process is told to stop
 
-_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[?::1\]?")
-
 _log = logging.getLogger(__name__)
 
 
@@ -38,24 +42,26 @@ _log = logging.getLogger(__name__)
 class EdgeSettings:
     site: str
     node: str
-    front: str  # host:port
+    fronts: Fronts  # host:port
     lan: str  # host:port; empty: the agent listens on nothing
     state_dir: Path
     memory_bytes: int
     compute_millis: int
     probe_interval_s: float
     heartbeat_s: float | None
+    joined: bool = False  # the state folder holds an identity
 
 
 def run_agent(settings: EdgeSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EdgeError."""
-    _refuse_plain_text("--front", settings.front)
-    _refuse_plain_text("--lan", settings.lan or "127.0.0.1:0")
+    if not settings.joined:
+        _refuse_plain_text("--front", settings.fronts)
+        _refuse_plain_text("--lan", [settings.lan] if settings.lan else [])
     state = StateFolder(settings.state_dir)
     try:
         models = EdgeModels(settings.site, settings.node)
         gateway = LanGateway(models)
-        asyncio.run(_serve(settings, state, models, gateway, _listen(settings.lan, gateway)))
+        asyncio.run(_serve(settings, state, models, gateway, _listen(settings, gateway)))
     finally:
         state.close()
 
@@ -66,7 +72,9 @@ async def _serve(
     hello, held = _hello(settings, state.next_epoch(), lan.address if lan else ""), state.assignment()
     inbox: Inbox = asyncio.Queue(maxsize=INBOX_EVENTS)
     relay = RelayServer(models)
-    link = Link(LinkSettings(settings.front, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
+    dial = _dial(settings)
+    link = Link(LinkSettings(dial, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
+    renewing = Renewal(settings.state_dir, hello.software, dial.learn).run() if settings.joined else _never()
     agent = Agent(settings.site, boot=secrets.token_hex(4))
     host = Host(state, models, link, _about(settings, hello), gateway.totals)
     if held:
@@ -76,7 +84,9 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await until_first(run(agent, host, inbox), link.run(lambda: agent.held_revision), _stopped(stop, relay, lan))
+        await until_first(
+            run(agent, host, inbox), link.run(lambda: agent.held_revision), renewing, _stopped(stop, relay, lan)
+        )
     finally:
         if lan and not stop.is_set():
             lan.stop(0.0)  # refused or broken: nobody waits
@@ -92,20 +102,47 @@ async def _stopped(stop: asyncio.Event, relay: RelayServer, lan: InferenceServer
     await asyncio.gather(*leaving)
 
 
-def _refuse_plain_text(option: str, address: str) -> None:
-    if not _LOOPBACK.fullmatch(address.rpartition(":")[0]):
-        raise AddressRefused(f"{option} {address}: plain text is for loopback only; use 127.0.0.1 until TLS is set up")
+async def _never() -> None:
+    await asyncio.Event().wait()
 
 
-def _listen(address: str, gateway: LanGateway) -> InferenceServer | None:
-    if not address:
+def _refuse_plain_text(option: str, addresses: Iterable[str]) -> None:
+    for address in addresses:
+        if not on_loopback(address):
+            remedy = "use 127.0.0.1, or `skerry-edge join` this machine first"
+            raise AddressRefused(f"{option} {address}: plain text is for loopback only: {remedy}")
+
+
+def _dial(settings: EdgeSettings) -> Dial:
+    if not settings.joined:
+        return Dial(settings.fronts)
+    root = settings.state_dir
+
+    def keep(fronts: Fronts) -> None:
+        membership.change(root, lambda joined: joined.told(fronts))
+
+    return Dial(settings.fronts, folder_of(root), keep)
+
+
+def _listen(settings: EdgeSettings, gateway: LanGateway) -> InferenceServer | None:
+    """On loopback in plain text; elsewhere callers need a certificate of the node's own authority."""
+    if not settings.lan:
         return None
-    server = InferenceServer(gateway, address, reflection=False)
     try:
+        beyond = settings.joined and not on_loopback(settings.lan)
+        credentials = server_credentials(folder_of(settings.state_dir)) if beyond else None
+        server = InferenceServer(gateway, settings.lan, reflection=False, credentials=credentials)
         server.start()
     except AddressUnusable as err:
-        raise AddressRefused(f"--lan {address}: {err}") from err
+        raise AddressRefused(f"--lan {settings.lan}: {err}") from err
+    except (IdentityError, OSError) as err:
+        remedy = "`skerry-edge doctor` says what is wrong with it"
+        raise AddressRefused(f"--lan {settings.lan}: no certificate to show there: {err}: {remedy}") from err
     return server
+
+
+def own_software() -> pb.Software:
+    return pb.Software(version=own_version(), protocol=PROTOCOL, capabilities=CAPABILITIES)
 
 
 def _hello(settings: EdgeSettings, epoch: int, lan_address: str) -> pb.NodeHello:
@@ -113,7 +150,7 @@ def _hello(settings: EdgeSettings, epoch: int, lan_address: str) -> pb.NodeHello
         node=settings.node,
         site=settings.site,
         epoch=epoch,
-        software=pb.Software(version=own_version(), protocol=PROTOCOL, capabilities=CAPABILITIES),
+        software=own_software(),
         memory_bytes=settings.memory_bytes,
         compute_millis=settings.compute_millis,
         lan_address=lan_address,
@@ -124,7 +161,7 @@ def _about(settings: EdgeSettings, hello: pb.NodeHello) -> dict[str, str | int]:
     return {
         "site": settings.site,
         "node": settings.node,
-        "front": settings.front,
+        "front": settings.fronts[0],
         "lan_address": hello.lan_address,
         "epoch": hello.epoch,
         "version": hello.software.version,

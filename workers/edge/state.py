@@ -72,19 +72,16 @@ class StateFolder:
 
     def assignment(self) -> Assignment | None:
         """The last one held. None: there is none, or it cannot be read."""
-        path = self.root / "assignment.pb"
         try:
-            saved = path.read_bytes()
-        except FileNotFoundError:
+            return saved_assignment(self.root)
+        except (OSError, ValueError) as err:
+            _log.warning("ignoring a half-written or unreadable saved assignment", extra={"error": str(err)})
             return None
-        except OSError as err:
-            _log.warning("ignoring an unreadable saved assignment", extra={"path": str(path), "error": str(err)})
-            return None
-        digest, data = saved[:32], saved[32:]
-        if hashlib.sha256(data).digest() != digest:
-            _log.warning("ignoring a half-written saved assignment", extra={"path": str(path)})
-            return None
-        return assignment_from(link_pb2.Assignment.FromString(data))
+
+    def forget_assignment(self) -> None:
+        """Another control plane counts its revisions from another beginning. Raises OSError."""
+        for name in ("assignment.pb", "contact.json", "status.json"):
+            (self.root / name).unlink(missing_ok=True)
 
     def save_contact(self, offline_s: float) -> None:
         self._write("contact.json", json.dumps({"offline_s": offline_s, "wall_s": time.time()}).encode())
@@ -114,6 +111,19 @@ class StateFolder:
 
     def _read_json(self, name: str) -> dict[str, Json]:
         return read_json(self.root / name)
+
+
+def saved_assignment(root: Path) -> Assignment | None:
+    """The one on disk. Raises OSError, ValueError when it cannot be read."""
+    path = root / "assignment.pb"
+    try:
+        saved = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, data = saved[:32], saved[32:]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError(f"{path}: half-written or spoilt")
+    return assignment_from(link_pb2.Assignment.FromString(data))
 
 
 def running(root: Path) -> bool:

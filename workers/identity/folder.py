@@ -36,13 +36,25 @@ class IdentityFolder:
 
     def key(self) -> Key:
         """The one that is there, else a new one. Raises IdentityUnreadable, OSError."""
-        path = self.root / KEY
         try:
-            return key_from_pem(path.read_bytes(), str(path))
-        except FileNotFoundError:
+            return self.key_held()
+        except NotEnrolled:
             key = new_key()
         self._write(KEY, key_to_pem(key))
         return key
+
+    def key_held(self) -> Key:
+        """The one that is there. Raises NotEnrolled, IdentityUnreadable, OSError."""
+        path = self.root / KEY
+        try:
+            return key_from_pem(path.read_bytes(), str(path))
+        except FileNotFoundError as err:
+            raise NotEnrolled(f"{self.root}: no key is there") from err
+
+    def forget(self) -> None:
+        """All of it, the key last: what is interrupted can be done again. Raises OSError."""
+        for name in (CERTIFICATE, AUTHORITY, KEY):
+            (self.root / name).unlink(missing_ok=True)
 
     def save(self, certificate_pem: bytes, authority_pem: bytes) -> Held:
         """Checked before anything is written. Raises IdentityUnreadable, OSError."""

@@ -7,7 +7,7 @@ import grpc
 from cryptography import x509
 
 from workers.identity.errors import IdentityError, NotTrusted
-from workers.identity.folder import IdentityFolder
+from workers.identity.folder import Held, IdentityFolder
 from workers.identity.names import Identity, Role, identity_of
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,10 @@ def _configuration(folder: IdentityFolder, callers: bool) -> "grpc.ServerCertifi
 
 def channel_credentials(folder: IdentityFolder) -> grpc.ChannelCredentials:
     """As the folder is now: a channel keeps what it was opened with. Raises IdentityError, OSError."""
-    held = folder.held()
+    return credentials_of(folder.held())
+
+
+def credentials_of(held: Held) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(held.authority_pem, held.key_pem, held.certificate_pem)
 
 

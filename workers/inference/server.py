@@ -47,9 +47,16 @@ class InferenceServer:
     """`start` once, `stop` once. `reflection`: only where its package is installed."""
 
     def __init__(
-        self, dataplane: Answers, address: str = "127.0.0.1:0", threads: int = 8, reflection: bool = True
+        self,
+        dataplane: Answers,
+        address: str = "127.0.0.1:0",
+        threads: int = 8,
+        reflection: bool = True,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
+        """Without `credentials`: plain text."""
         self._host, _, self._port = address.rpartition(":")
+        self._credentials = credentials
         self._door = _Door()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="inference")
         self._health = Health(SERVICE)
@@ -72,13 +79,19 @@ class InferenceServer:
             # gRPC takes a port modulo 65536.
             raise AddressUnusable(self.address, f"{self._port!r} is no port", "give host:port, the port 0 to 65535")
         try:
-            port = self._server.add_insecure_port(self.address)
+            port = self._bound()
         except RuntimeError as err:
             raise _unusable(self._host, self._port) from err
         self._port = str(port)
         self._server.start()
         self._health.serve()
         return port
+
+    def _bound(self) -> int:
+        """Raises RuntimeError."""
+        if self._credentials is None:
+            return self._server.add_insecure_port(self.address)
+        return self._server.add_secure_port(self.address, self._credentials)
 
     def stop(self, grace_s: float = 2.0) -> None:
         """Health off first, then no new calls, then those under way get `grace_s` to finish."""

@@ -1,0 +1,79 @@
+"""Which front a node dials, and with what it proves itself there."""
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Iterable
+
+import grpc
+
+from workers.edge.addresses import on_loopback, usable
+from workers.edge.channels import open_channel
+from workers.edge.errors import EdgeError
+from workers.identity.errors import IdentityError
+from workers.identity.folder import Held, IdentityFolder
+
+Fronts = tuple[str, ...]
+
+_log = logging.getLogger(__name__)
+
+
+class Dial:
+    """Fronts in their order, of which one is dialled now. Without an identity: plain text, to loopback only."""
+
+    def __init__(
+        self,
+        fronts: Iterable[str],
+        identity: IdentityFolder | None = None,
+        keep: Callable[[Fronts], None] | None = None,
+    ) -> None:
+        """`keep`: writes a new list down, and may raise OSError or EdgeError. At least one front."""
+        self._fronts, self._identity, self._keep = tuple(fronts), identity, keep
+        self._held: Held | None = None  # as last read: a file that is spoilt later ends no link
+        self._spoilt = ""
+        self.front = self._fronts[0]
+
+    def open(self) -> grpc.aio.Channel:
+        """A connection of its own to the front. Keep the channel: a stub does not. Raises IdentityError, OSError."""
+        return open_channel(self.front, self._held_now() if self._identity else None)
+
+    def advance(self) -> None:
+        """The front is gone: on to the next one, round and round."""
+        try:
+            after = self._fronts.index(self.front) + 1
+        except ValueError:
+            after = 0
+        self.front = self._fronts[after % len(self._fronts)]
+
+    async def learn(self, told: Iterable[str]) -> None:
+        """What a front says of all fronts; the one that is dialled stays until it is gone."""
+        fronts = usable(told) if self._identity else tuple(each for each in usable(told) if on_loopback(each))
+        if not fronts or fronts == self._fronts:
+            return
+        _log.info("the fronts are others now", extra={"fronts": fronts, "before": self._fronts})
+        self._fronts = fronts
+        if self._keep:
+            try:
+                await asyncio.to_thread(self._keep, fronts)
+            except (OSError, EdgeError) as err:
+                _log.error("cannot write down the fronts: free space on the disk", extra={"error": str(err)})
+
+    def trouble(self) -> str:
+        """What of the own certificate may be the reason that no front answers; TLS does not say. Empty: nothing."""
+        ends = self._held.certificate.not_valid_after_utc if self._held else None
+        if ends and ends < datetime.datetime.now(datetime.UTC):
+            return f"this node's certificate ended on {ends:%Y-%m-%d %H:%M} UTC, and is being renewed"
+        return ""
+
+    def _held_now(self) -> Held:
+        """Raises IdentityError, OSError."""
+        assert self._identity is not None
+        try:
+            self._held, self._spoilt = self._identity.held(), ""
+        except (IdentityError, OSError) as err:
+            if self._held is None:
+                raise
+            if str(err) != self._spoilt:
+                self._spoilt = str(err)
+                _log.error("cannot read the certificate; going on with the former", extra={"reason": self._spoilt})
+        return self._held
