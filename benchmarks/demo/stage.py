@@ -56,6 +56,7 @@ class Stage:
     control: str
     gateway: str
     link: str
+    enrolment: str
     lan: dict[str, str]
     wans: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Stage:
             "SKERRY_CONTROL": self.control,
             "SKERRY_GATEWAY": self.gateway,
             "SKERRY_LINK": self.link,
+            "SKERRY_ENROLMENT": self.enrolment,
             "SKERRY_ZONE": "city",
         }
 
@@ -129,12 +131,28 @@ class Stage:
         stdin.write(f"{order}\n")
         stdin.flush()
 
+    def join(self, site: str) -> None:
+        """As an operator and a machine do it: a token from here, a key and a certificate there. Raises DemoFailed."""
+        token = self.folder / f"{site}.token"
+        token.write_text(self.skerry("token", "create", "--site", site, "--ttl", "10m"))
+        command = [BIN / "skerry-edge", "join", self.enrolment, "--token-file", token, "--node", f"{site}-1"]
+        done = subprocess.run(
+            [*command, "--state-dir", self.folder / site, "--no-run"],
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            raise DemoFailed(f"{site}-1 could not join: {done.stderr.strip()}")
+
     def start_agent(self, site: str, front: str) -> None:
+        """One that has joined. `front`: where its WAN brings it to the front."""
         with (self.folder / f"{site}.log").open("wb") as log:
             self.agents[site] = subprocess.Popen(
                 [
-                    *(BIN / "skerry-edge", "run", "--site", site, "--node", f"{site}-1", "--front", front),
-                    *("--lan", self.lan[site], "--state-dir", str(self.folder / site)),
+                    *(BIN / "skerry-edge", "run", "--state-dir", str(self.folder / site)),
+                    *("--front", front, "--lan", self.lan[site]),
                     *("--memory-mib", "256", "--cores", "2", "--probe-interval-s", "0.25"),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -183,10 +201,10 @@ def stage(folder: Path) -> Iterator[Stage]:
     )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    ports = free_ports(3 + len(LEGS))
+    ports = free_ports(4 + len(LEGS))
     addresses = [f"127.0.0.1:{port}" for port in ports]
-    lan = dict(zip((leg.site for leg in LEGS), addresses[3:], strict=True))
-    built = Stage(folder, addresses[0], addresses[1], addresses[2], lan)
+    lan = dict(zip((leg.site for leg in LEGS), addresses[4:], strict=True))
+    built = Stage(folder, *addresses[:4], lan)
     try:
         yield built
     finally:

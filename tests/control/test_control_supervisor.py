@@ -20,14 +20,14 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    sockets = [socket.socket() for _ in range(3)]
+    sockets = [socket.socket() for _ in range(4)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
-    control, gateway, link = (f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    control, gateway, link, enrolment = (f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
     for one in sockets:
         one.close()
     environ = {"SKERRY_HOME": str(tmp_path), "SKERRY_CONTROL": control, "SKERRY_GATEWAY": gateway, "SKERRY_LINK": link}
-    return settings_from(environ)
+    return settings_from(environ | {"SKERRY_ENROLMENT": enrolment})
 
 
 def test_a_busy_port_is_named_with_the_flag_that_changes_it(settings: Settings) -> None:

@@ -90,6 +90,7 @@ def installation() -> Iterator[Stage]:
         on.skerry("apply", "-f", str(objects))
         on.skerry("model", "push", "digits", str(MODEL))
         for leg in LEGS[:2]:
+            on.join(leg.site)
             on.start_agent(leg.site, on.start_wan(leg))
         for service in ("digits", "cloud-digits"):
             wait_for(f"{service} ready", lambda name=service: is_ready(on, name), 90)

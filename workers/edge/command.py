@@ -96,6 +96,7 @@ def _settings(options: argparse.Namespace, joined: "Membership | None") -> "Edge
     return EdgeSettings(
         site=joined.site if joined else options.site,
         node=joined.node if joined else options.node,
+        front_given=bool(front),
         fronts=(front,) if front else joined.fronts if joined else (),
         lan=options.lan if options.lan is not None else joined.lan if joined else "",
         state_dir=options.state_dir.expanduser(),

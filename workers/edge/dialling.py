@@ -26,9 +26,13 @@ class Dial:
         fronts: Iterable[str],
         identity: IdentityFolder | None = None,
         keep: Callable[[Fronts], None] | None = None,
+        pinned: bool = False,
     ) -> None:
-        """`keep`: writes a new list down, and may raise OSError or EdgeError. At least one front."""
-        self._fronts, self._identity, self._keep = tuple(fronts), identity, keep
+        """`keep`: writes a new list down, and may raise OSError or EdgeError. At least one front.
+
+        `pinned`: no other is ever dialled, such as one that the way to it does not lead through.
+        """
+        self._fronts, self._identity, self._keep, self._pinned = tuple(fronts), identity, keep, pinned
         self._held: Held | None = None  # as last read: a file that is spoilt later ends no link
         self._spoilt = ""
         self.front = self._fronts[0]
@@ -47,6 +51,8 @@ class Dial:
 
     async def learn(self, told: Iterable[str]) -> None:
         """What a front says of all fronts; the one that is dialled stays until it is gone."""
+        if self._pinned:
+            return
         fronts = usable(told) if self._identity else tuple(each for each in usable(told) if on_loopback(each))
         if not fronts or fronts == self._fronts:
             return

@@ -43,6 +43,7 @@ class EdgeSettings:
     site: str
     node: str
     fronts: Fronts  # host:port
+    front_given: bool  # by whoever started it: no other is dialled, whatever fronts say
     lan: str  # host:port; empty: the agent listens on nothing
     state_dir: Path
     memory_bytes: int
@@ -115,13 +116,13 @@ def _refuse_plain_text(option: str, addresses: Iterable[str]) -> None:
 
 def _dial(settings: EdgeSettings) -> Dial:
     if not settings.joined:
-        return Dial(settings.fronts)
+        return Dial(settings.fronts, pinned=settings.front_given)
     root = settings.state_dir
 
     def keep(fronts: Fronts) -> None:
         membership.change(root, lambda joined: joined.told(fronts))
 
-    return Dial(settings.fronts, folder_of(root), keep)
+    return Dial(settings.fronts, folder_of(root), keep, settings.front_given)
 
 
 def _listen(settings: EdgeSettings, gateway: LanGateway) -> InferenceServer | None:
