@@ -29,7 +29,7 @@ def state_dir_default(environ: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`skerry up` and what it supervises. Addresses are host:port; loopback only until TLS exists."""
+    """`skerry up` and what it supervises. Addresses are host:port; TLS wherever they are not on loopback."""
 
     state_dir: Path
     store_url: str  # SQLAlchemy URL; empty: SQLite in the state folder
@@ -48,6 +48,7 @@ class Settings:
     authority_named: str = ""  # a folder, or "command:" and a command line; empty: a folder in the state folder
     enrolment_address: str = "127.0.0.1:7072"  # where machines join
     hosts: tuple[str, ...] = ()  # further names and addresses by which callers know this machine
+    replica_host: str = "127.0.0.1"  # where cloud replicas listen, as gateways dial it
     plain_link: bool = False  # nodes attach without certificates: loopback only
 
     @property
@@ -57,6 +58,11 @@ class Settings:
     def identity_dir(self, part: str) -> Path:
         """Of a part that `up` starts: its key and its certificate."""
         return self.state_dir / "pki" / part
+
+    @property
+    def operator_identity(self) -> Path:
+        """Whose certificate the command shows, where no other is given."""
+        return self.identity_dir("operator")
 
     @property
     def store(self) -> str:
@@ -82,6 +88,7 @@ class Settings:
             "SKERRY_AUTHORITY": self.authority_named,
             "SKERRY_ENROLMENT": self.enrolment_address,
             "SKERRY_HOSTS": ",".join(self.hosts),
+            "SKERRY_REPLICA_HOST": self.replica_host,
             "SKERRY_PLAIN_LINK": "1" if self.plain_link else "",
         }  # those from tick_s on are constants that only tests change
 
@@ -103,10 +110,18 @@ def is_loopback(address: str) -> bool:
     return host.strip("[]") in LOOPBACK or host.startswith("127.")
 
 
+def named_host(address: str) -> list[str]:
+    """The host of host:port, if it names one: what listens everywhere is known by other names."""
+    host = address.rpartition(":")[0].strip("[]")
+    return [] if host in ("0.0.0.0", "::") else [host]
+
+
 def loopback(field: str, address: str) -> str:
     """`address` if it is host:port on loopback. Raises InvalidRequest."""
     if not is_loopback(host_port(field, address)):
-        raise InvalidRequest(field, address, "plain text is for loopback only; use 127.0.0.1 until TLS is set up")
+        raise InvalidRequest(
+            field, address, "plain text is for loopback only: use 127.0.0.1, or leave --plain-link out"
+        )
     return address
 
 
@@ -125,19 +140,21 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
 def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read SKERRY_* once. Raises InvalidRequest, naming the variable."""
     plain = environ.get("SKERRY_PLAIN_LINK", "") not in ("", "0")
+    check = loopback if plain else host_port
     return Settings(
         state_dir=state_dir_default(environ),
         store_url=environ.get("SKERRY_STORE", ""),
         artifacts_url=environ.get("SKERRY_ARTIFACTS", ""),
-        control_address=loopback("SKERRY_CONTROL", environ.get("SKERRY_CONTROL", "127.0.0.1:7070")),
-        gateway_address=loopback("SKERRY_GATEWAY", environ.get("SKERRY_GATEWAY", "127.0.0.1:8001")),
-        link_address=(loopback if plain else host_port)("SKERRY_LINK", environ.get("SKERRY_LINK", "127.0.0.1:7071")),
+        control_address=check("SKERRY_CONTROL", environ.get("SKERRY_CONTROL", "127.0.0.1:7070")),
+        gateway_address=check("SKERRY_GATEWAY", environ.get("SKERRY_GATEWAY", "127.0.0.1:8001")),
+        link_address=check("SKERRY_LINK", environ.get("SKERRY_LINK", "127.0.0.1:7071")),
         region=environ.get("SKERRY_REGION", "local"),
         zone=environ.get("SKERRY_ZONE", "default"),
         decisions_kept=max(1, int(_positive(environ, "SKERRY_DECISIONS_KEPT", DECISIONS_KEPT))),
         decisions_kept_days=_positive(environ, "SKERRY_DECISIONS_KEPT_DAYS", DECISIONS_KEPT_DAYS),
         authority_named=environ.get("SKERRY_AUTHORITY", ""),
-        enrolment_address=host_port("SKERRY_ENROLMENT", environ.get("SKERRY_ENROLMENT") or "127.0.0.1:7072"),
+        enrolment_address=check("SKERRY_ENROLMENT", environ.get("SKERRY_ENROLMENT") or "127.0.0.1:7072"),
         hosts=tuple(filter(None, environ.get("SKERRY_HOSTS", "").split(","))),
+        replica_host=environ.get("SKERRY_REPLICA_HOST") or "127.0.0.1",
         plain_link=plain,
     )

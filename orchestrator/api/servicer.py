@@ -132,6 +132,12 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             asked = (request.site, request.uses or 1, request.ttl_s, token_wire.labels_of(request), request.tokens or 1)
             return token_wire.create_token_reply(*await self._control.create_tokens(*asked))
 
+    async def Certify(self, request: pb.CertifyRequest, context: "Context") -> pb.CertifyReply:
+        async with translated(context, "Certify"):
+            asked = (request.role, request.name, request.request_pem, tuple(request.hosts))
+            certificate_pem, authority_pem = await self._control.certify(*asked)
+            return pb.CertifyReply(certificate_pem=certificate_pem, authority_pem=authority_pem)
+
     async def ListTokens(self, request: pb.ListTokensRequest, context: "Context") -> pb.ListTokensReply:
         async with translated(context, "ListTokens"):
             return pb.ListTokensReply(tokens=map(token_wire.token_message, await self._control.tokens()))
@@ -141,9 +147,13 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             return token_wire.token_message(await self._control.revoke_token(request.id))
 
 
-async def control_server(control: ControlPlane, extra: Sequence[Callable[[grpc.aio.Server], None]]) -> grpc.aio.Server:
+async def control_server(
+    control: ControlPlane,
+    extra: Sequence[Callable[[grpc.aio.Server], None]],
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+) -> grpc.aio.Server:
     """The control API with health and reflection, not yet bound. `extra` adds further services to the same port."""
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
     control_pb2_grpc.add_ControlServicer_to_server(ControlServicer(control), server)
     for add in extra:
         add(server)
@@ -155,10 +165,12 @@ async def control_server(control: ControlPlane, extra: Sequence[Callable[[grpc.a
     return server
 
 
-def bind(server: grpc.aio.Server, address: str) -> int:
-    """The port. Raises InvalidRequest off loopback, Unavailable when the port is taken."""
+def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+    """The port. Without credentials plain text. Raises InvalidRequest for that off loopback, Unavailable when taken."""
     try:
-        return server.add_insecure_port(loopback("control address", address))
+        if credentials is None:
+            return server.add_insecure_port(loopback("control address", address))
+        return server.add_secure_port(address, credentials)
     except RuntimeError as err:
         raise Unavailable(
             f"control address {address}: cannot listen there, another program may hold the port: stop it "
@@ -167,10 +179,14 @@ def bind(server: grpc.aio.Server, address: str) -> int:
 
 
 async def serve_control(
-    control: ControlPlane, address: str, extra: Sequence[Callable[[grpc.aio.Server], None]]
+    control: ControlPlane,
+    address: str,
+    extra: Sequence[Callable[[grpc.aio.Server], None]],
+    credentials: grpc.ServerCredentials | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> grpc.aio.Server:
     """Bind and start. The caller stops it with `server.stop(grace_s)`. Raises what `bind` raises."""
-    server = await control_server(control, extra)
-    bind(server, address)
+    server = await control_server(control, extra, interceptors)
+    bind(server, address, credentials)
     await server.start()
     return server

@@ -8,7 +8,18 @@ import typer
 from typer._click.exceptions import UsageError
 from typer.core import TyperCommand
 
-from orchestrator.cli import inferring, keeping, models, objects, planning, running, tokens, training, waiting
+from orchestrator.cli import (
+    certificates,
+    inferring,
+    keeping,
+    models,
+    objects,
+    planning,
+    running,
+    tokens,
+    training,
+    waiting,
+)
 from orchestrator.cli.describing import describe
 from orchestrator.cli.explaining import explain
 from orchestrator.cli.failures import FAILED
@@ -157,6 +168,15 @@ def _tree() -> typer.Typer:
     token.command("list", epilog=_examples("skerry token list", "skerry token list -o json"))(tokens.listing)
     token.command("revoke", epilog=_examples("skerry token revoke k3m9x2pq"))(tokens.revoke)
     app.add_typer(token, name="token")
+    certificate = typer.Typer(rich_markup_mode=None, help="Certificates of people and services.", no_args_is_help=True)
+    certificate.command(
+        "create",
+        epilog=_examples(
+            "skerry certificate create line-7 --role service --out line-7",
+            "skerry certificate create anna --role operator --out ~/anna; export SKERRY_IDENTITY=~/anna",
+        ),
+    )(certificates.create)
+    app.add_typer(certificate, name="certificate")
     return app
 
 

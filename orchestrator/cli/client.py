@@ -10,7 +10,8 @@ from typing import TypeAlias, cast
 import grpc
 
 from orchestrator.cli.failures import CommandFailed, ListAgain, Missing, Rejected, SeveralFailed, Unreachable
-from orchestrator.settings import loopback
+from orchestrator.cli.identity import channel_to
+from orchestrator.settings import host_port
 from protos.control.v1 import control_pb2 as pb
 from protos.control.v1 import control_pb2_grpc
 
@@ -23,7 +24,6 @@ CALL_TIMEOUT_S = 30.0
 PLAN_TIMEOUT_S = 150.0  # a plan of 10,000 sites is to take a minute, and one may run before it
 REPLAY_TIMEOUT_S = 330.0  # the control plane gives up after 300 s, and says why
 PUSH_TIMEOUT_S = 3_600.0
-MAX_MESSAGE_BYTES = 64 << 20
 REMEDIES = {
     grpc.StatusCode.ABORTED: "somebody else changed it in the meantime: read it again with `skerry get`, then repeat",
     grpc.StatusCode.INTERNAL: "see the logs/ folder in the state folder (`skerry status` names the parts)",
@@ -72,16 +72,9 @@ class ControlClient:
     """One connection to one control plane; every call has a deadline and raises CommandFailed."""
 
     def __init__(self, address: str, timeout_s: float = CALL_TIMEOUT_S) -> None:
-        """`timeout_s`: of a call that is no stream. Raises InvalidRequest unless `address` is host:port on loopback."""
-        self.address, self._timeout_s = loopback("--control", address), timeout_s
-        self._channel = grpc.insecure_channel(
-            address,
-            options=(
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.enable_http_proxy", 0),  # a proxy from the environment cannot reach this machine's loopback
-            ),
-        )
+        """`timeout_s`: of a call that is no stream. Raises InvalidRequest, CommandFailed."""
+        self.address, self._timeout_s = host_port("--control", address), timeout_s
+        self._channel = channel_to(address, "control")
         self._stub = control_pb2_grpc.ControlStub(self._channel)
 
     def __enter__(self) -> "ControlClient":
@@ -146,6 +139,11 @@ class ControlClient:
         request = pb.CreateTokenRequest(site=site, uses=uses, ttl_s=ttl_s, labels=labels, tokens=tokens)
         with self._reported():
             return self._stub.CreateToken(request, timeout=self._timeout_s)
+
+    def certify(self, role: str, name: str, request_pem: bytes, hosts: Sequence[str]) -> pb.CertifyReply:
+        request = pb.CertifyRequest(role=role, name=name, request_pem=request_pem, hosts=hosts)
+        with self._reported():
+            return self._stub.Certify(request, timeout=self._timeout_s)
 
     def tokens(self) -> list[pb.Token]:
         with self._reported():

@@ -56,12 +56,11 @@ def infer(
     """Call a service; print its answer and who served it."""
     import grpc
 
-    from orchestrator.settings import loopback
+    from orchestrator.cli.identity import channel_to
+    from orchestrator.settings import host_port
     from protos.inference.v2 import inference_pb2_grpc
 
-    limits = [(f"grpc.max_{way}_message_length", MAX_MESSAGE_BYTES) for way in ("send", "receive")]
-    channel = grpc.insecure_channel(loopback("--gateway", gateway), [*limits, ("grpc.enable_http_proxy", 0)])
-    with channel:
+    with channel_to(host_port("--gateway", gateway), "front", "node", "replica") as channel:
         stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
         try:
             request = _request(stub, service, inputs or [], (("skerry-namespace", namespace),), timeout_s)

@@ -30,8 +30,8 @@ def settings_with(**given: object) -> "Settings":
     changes = {name: value for name, value in given.items() if value is not None}
     for name in ("control_address", "gateway_address", "link_address", "enrolment_address"):
         if isinstance(address := changes.get(name), str):
-            plain = name in ("control_address", "gateway_address") or changes.get("plain_link")
-            (loopback if plain else host_port)(f"--{name.removesuffix('_address')}", address)
+            check = loopback if changes.get("plain_link") else host_port
+            check(f"--{name.removesuffix('_address')}", address)
     if isinstance(folder := changes.get("state_dir"), Path):
         changes["state_dir"] = folder.expanduser().resolve()
     environ = dict(os.environ)

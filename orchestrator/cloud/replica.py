@@ -18,6 +18,10 @@ from orchestrator.cloud.ray_node import keep_serve_on_loopback
 from orchestrator.cloud.serve import DEPLOYMENT, ReplicaHome
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
+from workers.identity.connecting import on_loopback
+from workers.identity.folder import IdentityFolder
+from workers.identity.names import Role
+from workers.identity.tls import server_credentials
 from workers.inference.dataplane import DataPlane, ModelSource
 from workers.inference.errors import ModelLoadFailed
 from workers.inference.server import InferenceServer
@@ -46,18 +50,18 @@ class ModelReplica:
         )
         self._name = service if namespace == "default" else f"{namespace}/{service}"
         self._dataplane = DataPlane()
-        self._server = InferenceServer(self._dataplane, "127.0.0.1:0")
+        self._server = InferenceServer(self._dataplane, f"{home.host}:0", credentials=_credentials(home))
         try:
             self._load(digest, format, home)
         except ModelLoadFailed as err:
-            _report_failure(home.control_address, self._report, str(err))
+            _report_failure(home, self._report, str(err))
             raise
         self._server.start()
         self._report.address = self._server.address
         self._report.phase = link_pb2.REPLICA_PHASE_READY
         self._closing = threading.Event()
         self._registration = threading.Thread(
-            target=_hold_registration, args=(home.control_address, self._report, self._closing), daemon=True
+            target=_hold_registration, args=(home, self._report, self._closing), daemon=True
         )
         self._registration.start()
 
@@ -90,11 +94,17 @@ class ModelReplica:
             self._server.stop()
 
 
-def _hold_registration(control_address: str, report: link_pb2.ReplicaReport, closing: threading.Event) -> None:
+def _credentials(home: ReplicaHome) -> grpc.ServerCredentials | None:
+    """None on loopback. Raises IdentityError, OSError."""
+    return None if on_loopback(f"{home.host}:0") else server_credentials(IdentityFolder(Path(home.identity_dir)))
+
+
+def _hold_registration(home: ReplicaHome, report: link_pb2.ReplicaReport, closing: threading.Event) -> None:
     """Dial until closed. The stream is the lease: while it lives, the control plane routes to this replica."""
     while not closing.is_set():
         broken = threading.Event()
-        with grpc.insecure_channel(control_address, options=[("grpc.keepalive_time_ms", 10_000)]) as channel:
+        options = [("grpc.keepalive_time_ms", 10_000)]
+        with home.connector().blocking(home.control_address, Role.CONTROL, options) as channel:
             try:
                 orders = link_pb2_grpc.ReplicaLinkStub(channel).Register(_until(closing, broken, report))
                 for order in orders:
@@ -114,13 +124,13 @@ def _until(
         pass
 
 
-def _report_failure(control_address: str, report: link_pb2.ReplicaReport, reason: str) -> None:
+def _report_failure(home: ReplicaHome, report: link_pb2.ReplicaReport, reason: str) -> None:
     """Say once why this replica cannot start; Serve's own message would not name the cause."""
     failed = link_pb2.ReplicaReport()
     failed.CopyFrom(report)
     failed.phase = link_pb2.REPLICA_PHASE_FAILED
     failed.reason = reason
-    with grpc.insecure_channel(control_address) as channel:
+    with home.connector().blocking(home.control_address, Role.CONTROL) as channel:
         try:
             for _order in link_pb2_grpc.ReplicaLinkStub(channel).Register(iter([failed]), timeout=FAILURE_REPORT_S):
                 pass

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import ray
 from pydantic import ValidationError
@@ -13,6 +14,8 @@ from ray.serve.schema import ApplicationStatus, DeploymentSchema, ServeApplicati
 
 from orchestrator.errors import CloudUnavailable
 from orchestrator.model.running import CloudReplicas
+from workers.identity.connecting import Connector
+from workers.identity.folder import IdentityFolder
 
 DEPLOYMENT = "replica"
 # Object names have no dot. A slash would do for Serve's API, but Serve names log files by applications.
@@ -30,6 +33,11 @@ class ReplicaHome:
     control_address: str
     artifacts_url: str
     cache_dir: str
+    host: str = "127.0.0.1"  # its own, as gateways dial it
+    identity_dir: str = ""  # of replicas' certificate, for what is not on loopback
+
+    def connector(self) -> Connector:
+        return Connector(IdentityFolder(Path(self.identity_dir)) if self.identity_dir else None)
 
 
 class EmbeddedServe:

@@ -71,6 +71,8 @@ async def _run_embedded(settings: Settings, ready: threading.Event) -> None:
         control_address=settings.control_address,
         artifacts_url=settings.artifacts,
         cache_dir=str(settings.state_dir / "cache"),
+        host=settings.replica_host,
+        identity_dir="" if settings.plain_link else str(settings.identity_dir("replica")),
     )
     store = await asyncio.to_thread(open_store, settings.store)
     await run_plane(settings, store, EmbeddedServe(home), EmbeddedRayTrainer(), SystemClock(), ready.set)

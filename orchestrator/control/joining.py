@@ -41,6 +41,10 @@ MOST_TRIES = 20  # of a write that others were quicker with
 TOLD_S = 7 * 86_400.0  # an expired token is listed as such for so long
 MOST_USES, MOST_TOKENS, MOST_TTL_S = 100_000, 1_000, 366 * 86_400.0
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+CERTIFIED = (Role.OPERATOR, Role.SERVICE, Role.FRONT, Role.REPLICA)
+HOST = re.compile(
+    r"(?=.{1,253}$)([A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?|[0-9a-fA-F:.]{2,45}"
+)
 T = TypeVar("T")
 
 
@@ -187,6 +191,23 @@ class Joining:
         except NotFound:
             return False
         return True
+
+    async def certify(self, role: str, name: str, request_pem: bytes, hosts: tuple[str, ...]) -> tuple[bytes, bytes]:
+        """For who is no node, in PEM with the authority's. Raises InvalidRequest."""
+        if role not in CERTIFIED:
+            remedy = f"give one of {', '.join(CERTIFIED)}; a node joins by a token: `skerry token create`"
+            raise InvalidRequest("role", role, remedy)
+        if not NODE_NAME.fullmatch(name):
+            raise InvalidRequest("name", name, "give lower-case letters, digits, '-' and '.', at most 253")
+        for host in hosts:
+            if not HOST.fullmatch(host):
+                raise InvalidRequest("hosts", host, "give a DNS name or an IP address")
+        now = datetime.datetime.fromtimestamp(self._clock.wall_s(), datetime.UTC)
+        authority = self._authority.certificates
+        identity = Identity(installation_of(authority), Role(role), name)
+        chain = await asyncio.to_thread(self._authority.certify, public_key_of(request_pem), identity, hosts, now)
+        log.info("certified", extra={"role": role, "name_of": name, "hosts": hosts, "key": fingerprint(chain[0])})
+        return certificates_to_pem(chain), certificates_to_pem(authority)
 
     async def renew(self, request: link_pb2.RenewRequest) -> link_pb2.Certified:
         """Raises Forbidden for a key that is not enrolled any more, InvalidRequest."""

@@ -251,6 +251,9 @@ class Plane:
         made = await self.joining.create_tokens(site, uses, ttl_s, labels, tokens)
         return made, self.observations.front_addresses()[1]
 
+    async def certify(self, role: str, name: str, request_pem: bytes, hosts: tuple[str, ...]) -> tuple[bytes, bytes]:
+        return await self.joining.certify(role, name, request_pem, hosts)
+
     async def tokens(self) -> list[TokenView]:
         return await self.joining.tokens()
 

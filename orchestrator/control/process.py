@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from orchestrator.api.servicer import serve_control
 from orchestrator.authority.opening import open_authority
+from orchestrator.authority.parts import Authority, certify_part
 from orchestrator.clock import Clock
 from orchestrator.control.board import Board
 from orchestrator.control.enrolment_link import EnrolmentServicer
 from orchestrator.control.full_plans import FullPlans
+from orchestrator.control.guard import Guard
 from orchestrator.control.housekeeping import Housekeeping
 from orchestrator.control.jobs import TrainingLoop
 from orchestrator.control.joining import Joining
@@ -24,15 +26,21 @@ from orchestrator.control.observations import Observations
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.plane import Plane
 from orchestrator.control.seams import Cloud, Store, Trainer
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.model.ids import SiteName
 from orchestrator.model.stored import Lease, Retention
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, is_loopback, named_host
 from protos.link.v1 import link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
+from workers.identity.errors import IdentityError
+from workers.identity.folder import IdentityFolder
+from workers.identity.names import Role
+from workers.identity.tls import server_credentials
 from workers.probe.servicer import ProbeServicer
 
 log = logging.getLogger(__name__)
+
+CERTIFY_EVERY_S = 600.0
 
 
 def replica_suffixes() -> Iterator[str]:
@@ -69,6 +77,10 @@ async def run_plane(
         retention,
         joining,
     )
+    identity = IdentityFolder(settings.identity_dir("control"))
+    secured = not is_loopback(settings.control_address)
+    if secured:
+        _certify(settings, identity, authority, clock)
     server = await serve_control(
         plane,
         settings.control_address,
@@ -78,6 +90,8 @@ async def run_plane(
             lambda s: link_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentServicer(joining, authority), s),
             lambda s: link_pb2_grpc.add_ProbeServicer_to_server(ProbeServicer(), s),
         ],
+        server_credentials(identity) if secured else None,
+        [Guard()] if secured else (),
     )
     on_ready()
     try:
@@ -87,9 +101,29 @@ async def run_plane(
             tasks.create_task(_lead(leader.held, settings.tick_s, placing.tick))
             tasks.create_task(_lead(leader.held, settings.tick_s, training.tick))
             tasks.create_task(_lead(leader.held, settings.tick_s, housekeeping.tick))
+            if secured:
+                tasks.create_task(_keep_certified(settings, identity, authority, clock))
     finally:
         await server.stop(1.0)
         await leader.release()
+
+
+def _certify(settings: Settings, identity: IdentityFolder, authority: Authority, clock: Clock) -> None:
+    """Its own certificate, where it is due. Raises Unavailable."""
+    hosts = sorted({*settings.hosts, *named_host(settings.control_address)})
+    try:
+        certify_part(authority, identity, Role.CONTROL, "control", hosts, _utc(clock))
+    except (IdentityError, OSError) as err:
+        raise Unavailable(f"certificate of the control plane in {identity.root}: {err}") from err
+
+
+async def _keep_certified(settings: Settings, identity: IdentityFolder, authority: Authority, clock: Clock) -> None:
+    while True:
+        await asyncio.sleep(CERTIFY_EVERY_S)
+        try:
+            await asyncio.to_thread(_certify, settings, identity, authority, clock)
+        except Unavailable as err:  # what it has is good for days
+            log.error("certificate not renewed", extra={"reason": str(err)})
 
 
 def _utc(clock: Clock) -> datetime.datetime:

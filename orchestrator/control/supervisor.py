@@ -22,8 +22,9 @@ from orchestrator.authority.opening import open_authority
 from orchestrator.authority.parts import certify_part
 from orchestrator.cloud.ray_node import MARKER, PART, end_processes, instance_of, leftovers, ray_temp_dir
 from orchestrator.errors import InvalidRequest, OrchestratorError, Unavailable
-from orchestrator.settings import Settings, settings_from
+from orchestrator.settings import Settings, named_host, settings_from
 from orchestrator.store import open_store
+from workers.identity.connecting import Connector
 from workers.identity.errors import IdentityError
 from workers.identity.folder import IdentityFolder
 from workers.identity.names import Role
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 CONTROL, FRONT = "control", "front"
 FRONT_NAME = "front-0"
 CERTIFY_EVERY_S = 600.0
+# What runs on this machine and proves itself, and its operator. The control plane has the authority and sees to itself.
+ROLES = {CONTROL: Role.CONTROL, FRONT: Role.FRONT}
+PARTS = {FRONT_NAME: Role.FRONT, "replica": Role.REPLICA, "operator": Role.OPERATOR}
 BACKOFF_S = (0.5, 10.0)
 STEADY_S = 60.0  # a part that ran for so long starts anew without delay
 READY_TIMEOUT_S = 120.0
@@ -135,17 +139,19 @@ class Supervisor:
         return ["--identity-dir", identity, "--enrolment", settings.enrolment_address, *hosts]
 
     def _certify(self) -> None:
-        """Make or renew the front's certificate; a running front takes it up by itself. Raises Unavailable."""
+        """Make or renew certificates of what runs here, which takes them up by itself. Raises Unavailable."""
         if self.settings.plain_link or time.monotonic() < self._certify_at_s:
             return
         self._certify_at_s = time.monotonic() + CERTIFY_EVERY_S
-        now = datetime.datetime.now(datetime.UTC)
-        folder = IdentityFolder(self.settings.identity_dir(FRONT_NAME))
-        hosts = sorted({"localhost", "127.0.0.1", *self.settings.hosts, *_named_host(self.settings.link_address)})
-        try:
-            certify_part(open_authority(self.settings.authority, now), folder, Role.FRONT, FRONT_NAME, hosts, now)
-        except (IdentityError, OSError) as err:
-            raise Unavailable(f"certificate of {FRONT_NAME} in {folder.root}: {err}") from err
+        now, settings = datetime.datetime.now(datetime.UTC), self.settings
+        addresses = (settings.link_address, settings.gateway_address)
+        hosts = sorted({"localhost", "127.0.0.1", *settings.hosts, *(h for one in addresses for h in named_host(one))})
+        for part, role in PARTS.items():
+            folder = IdentityFolder(settings.identity_dir(part))
+            try:
+                certify_part(open_authority(settings.authority, now), folder, role, part, hosts, now)
+            except (IdentityError, OSError) as err:
+                raise Unavailable(f"certificate of {part} in {folder.root}: {err}") from err
 
     def _start(self, child: Child) -> None:
         environ = os.environ | self.settings.environ()
@@ -188,7 +194,7 @@ class Supervisor:
         waits = {CONTROL: self.settings.control_address, FRONT: self.settings.gateway_address}
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         for child in sorted(self.children, key=lambda c: c.part != FRONT):
-            while not self._stopping and not answers(waits[child.part]):
+            while not self._stopping and not self._answers(waits[child.part], ROLES[child.part]):
                 if child.process is None or child.process.poll() is not None or time.monotonic() > deadline_s:
                     self.report(
                         f"error: {child.part} did not come up; the end of {child.log_path}:\n{tail(child.log_path)}"
@@ -197,6 +203,9 @@ class Supervisor:
                 time.sleep(POLL_S)
             self.report(f"{child.part} ready at {waits[child.part]}")
         return True
+
+    def _answers(self, address: str, role: Role) -> bool:
+        return answers(address, role, self.settings.operator_identity)
 
     def _stop(self) -> None:
         for child in reversed(self.children):
@@ -210,11 +219,6 @@ class Supervisor:
         end_processes(leftovers(instance))
         # Ray's own logs and sockets, some megabytes for each start; ours are in the state folder.
         shutil.rmtree(ray_temp_dir(instance), ignore_errors=True)
-
-
-def _named_host(address: str) -> list[str]:
-    host = address.rpartition(":")[0].strip("[]")
-    return [] if host in ("0.0.0.0", "::") else [host]
 
 
 def _how(code: int) -> str:
@@ -244,9 +248,9 @@ def free_port(field_name: str, address: str) -> None:
             ) from err
 
 
-def answers(address: str) -> bool:
-    """Whether a gRPC server accepts connections there."""
-    with grpc.insecure_channel(address) as channel:
+def answers(address: str, role: Role, identity_dir: Path) -> bool:
+    """Whether a gRPC server of this role accepts connections there."""
+    with Connector(IdentityFolder(identity_dir)).blocking(address, role) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=1.0)
         except grpc.FutureTimeoutError:

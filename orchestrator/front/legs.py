@@ -6,6 +6,8 @@ import logging
 import grpc.aio
 
 from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.identity.connecting import Connector
+from workers.identity.names import Role
 from workers.probe.echo import EchoProber
 from workers.probe.handshake import handshake_s
 from workers.probe.legs import LegWindow
@@ -20,8 +22,8 @@ ECHO_TIMEOUT_S = 5.0
 class RegionLeg:
     """Probes over a connection of its own, so that it does not measure our reports."""
 
-    def __init__(self, address: str, front: str, region: str) -> None:
-        self._address = address
+    def __init__(self, address: str, front: str, region: str, connector: Connector) -> None:
+        self._address, self._connector = address, connector
         self._window = LegWindow(f"front/{front}", f"region/{region}")
 
     def estimates(self, now_s: float) -> list[link_pb2.LegEstimate]:
@@ -31,7 +33,7 @@ class RegionLeg:
     async def probe(self) -> None:
         """Until cancelled. An unreachable control plane leaves the estimate to age."""
         options = (("grpc.max_reconnect_backoff_ms", 1000), ("grpc.use_local_subchannel_pool", 1))
-        async with grpc.aio.insecure_channel(self._address, options=options) as channel:
+        async with self._connector.aio(self._address, Role.CONTROL, options) as channel:
             stub = link_pb2_grpc.ProbeStub(channel)
 
             async def echo(payload: bytes, reply_bytes: int) -> None:

@@ -19,7 +19,7 @@ from orchestrator.front.relay import RelayTransport
 from orchestrator.front.settings import FrontSettings
 from orchestrator.front.uplink import Uplink
 from orchestrator.lines import log_to
-from orchestrator.settings import loopback
+from orchestrator.settings import is_loopback, loopback
 from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.artifacts.library import ArtifactLibrary
 from workers.gateway.choice import Route
@@ -28,6 +28,9 @@ from workers.gateway.forward import Gateway
 from workers.gateway.server import OPTIONS, OipHandlers, gateway_server
 from workers.gateway.tables import table_of
 from workers.gateway.transport import Answer, Metadata
+from workers.identity.connecting import Connector
+from workers.identity.folder import IdentityFolder
+from workers.identity.names import Role
 from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
@@ -54,10 +57,12 @@ class Front:
     def __init__(self, settings: FrontSettings) -> None:
         self._settings = settings
         self._software = link_pb2.Software(version=version("skerry"), protocol=1, capabilities=CAPABILITIES)
-        self._direct, self._relay = DirectTransport(), RelayTransport()
+        self._identity = IdentityFolder(settings.identity_dir) if settings.identity_dir else None
+        self._connector = Connector(self._identity)
+        self._direct, self._relay = DirectTransport(self._connector), RelayTransport()
         self._nodes = Nodes(self._hurry)
         self._gateway = Gateway(RoutedTransport(self._direct, self._relay), settings.zone, self._relay.nodes)
-        self._leg = RegionLeg(settings.control_address, settings.name, settings.region)
+        self._leg = RegionLeg(settings.control_address, settings.name, settings.region, self._connector)
         self._orders = orders.restored(settings.orders_path)
         self._unkept = asyncio.Event()
         self._handlers = OipHandlers(self._gateway, self._software.version)
@@ -71,9 +76,12 @@ class Front:
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then drain. Raises Unavailable when an address is taken."""
         settings = self._settings
-        gateway = bind(self._gateway_server, "gateway", loopback("--gateway", settings.gateway_address), None)
+        plain = is_loopback(settings.gateway_address)
+        gateway = bind(
+            self._gateway_server, "gateway", settings.gateway_address, None if plain else settings.identity_dir
+        )
         link = bind(self._link_server, "link", settings.link_address, settings.identity_dir)
-        async with grpc.aio.insecure_channel(settings.control_address) as control:
+        async with self._connector.aio(settings.control_address, Role.CONTROL) as control:
             joining = self._enrolment_server(control)
             hello = self._hello(gateway, link, self._bound_enrolment(joining))
             await self._serve(stop, hello, [self._link_server, self._gateway_server, *filter(None, [joining])])
@@ -81,7 +89,7 @@ class Front:
                 await joining.stop(0)
 
     async def _serve(self, stop: asyncio.Event, hello: link_pb2.FrontHello, servers: list[grpc.aio.Server]) -> None:
-        self._uplink = Uplink(self._settings.control_address, hello, self._report, self._ordered)
+        self._uplink = Uplink(self._settings.control_address, hello, self._report, self._ordered, self._connector)
         for server in servers:
             await server.start()
         facts = {"gateway": hello.gateway_address, "link": hello.link_address, "enrolment": hello.enrolment_address}
@@ -212,9 +220,9 @@ def _dialled(address: str, hosts: tuple[str, ...]) -> str:
 
 async def run_front(settings: FrontSettings, stop: asyncio.Event | None = None) -> None:
     """Serve until `stop` is set or SIGTERM or SIGINT comes. Raises OrchestratorError when it cannot start."""
-    loopback("--control", settings.control_address)
     if settings.identity_dir is None:
-        loopback("--link", settings.link_address)
+        for option in ("control", "gateway", "link"):
+            loopback(f"--{option}", getattr(settings, f"{option}_address"))
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -11,6 +11,9 @@ import grpc
 import grpc.aio
 
 from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.identity.connecting import Connector
+from workers.identity.errors import IdentityError
+from workers.identity.names import Role
 from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
@@ -37,8 +40,10 @@ class Uplink:
         hello: link_pb2.FrontHello,
         report: Callable[[], link_pb2.FrontReport],
         ordered: Callable[[link_pb2.FrontOrders], None],
+        connector: Connector,
     ) -> None:
         self._address, self._hello, self._report, self._ordered = address, hello, report, ordered
+        self._connector = connector
         self._wake = asyncio.Event()
         self._backoff_s = BACKOFF_FIRST_S
         self._lost = False
@@ -55,6 +60,8 @@ class Uplink:
                 reason = "the control plane ended the stream"
             except grpc.aio.AioRpcError as err:
                 reason = f"{err.code().name}: {err.details()}"
+            except (IdentityError, OSError) as err:
+                reason = f"this front's certificate cannot be used: {err}"
             if not self._lost:
                 log.warning("control plane lost; serving on", extra={"address": self._address, "reason": reason})
                 self._lost = True
@@ -63,7 +70,7 @@ class Uplink:
 
     async def _attach(self) -> None:
         """One stream, until it breaks. Raises AioRpcError."""
-        async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
+        async with self._connector.aio(self._address, Role.CONTROL, _OPTIONS) as channel:
             stream: Stream = link_pb2_grpc.FrontLinkStub(channel).Attach()
             tasks = [asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream))]
             try:

@@ -1,7 +1,10 @@
 """A control plane in memory behind the real servicer: what the command and the API are tested on."""
 
 import asyncio
+import datetime
 import hashlib
+import pathlib
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +29,9 @@ from orchestrator.api.seams import (
     TokenView,
 )
 from orchestrator.api.servicer import bind, control_server
+from orchestrator.authority.certificates import installation_of
+from orchestrator.authority.files import FileAuthority
+from orchestrator.authority.requests import public_key_of
 from orchestrator.control.codec import to_json
 from orchestrator.errors import Compacted, InvalidRequest, NotFound, OwnerConflict, RevisionStale
 from orchestrator.model.ids import DecisionId, Digest, NodeName, ServiceRef, SiteName, VersionRef, ZoneName
@@ -62,6 +68,8 @@ from orchestrator.model.specs import SiteKind, SiteSpec, Variant
 from orchestrator.model.stored import Change, ChangeType, DecisionRecord, Json, JsonObject, Key, Owner, StoredObject
 from orchestrator.objects import key_of, labels_of, revision_of, spec_of, validate_all
 from orchestrator.reconcile.viewing import view_in_force
+from workers.identity.keys import certificates_to_pem
+from workers.identity.names import Identity, Role
 
 CREATED_WALL_S = 1_700_000_000.0
 SITES = (
@@ -385,6 +393,15 @@ class FakeControl:
         made = [NewToken(TokenView(id, site, uses, (), ttl_s, labels, False, 0.0), f"skerry1.{id}.s.p") for id in ids]
         self.tokens_made += [one.token for one in made]
         return made, ("front.example:7072",)
+
+    async def certify(self, role: str, name: str, request_pem: bytes, hosts: tuple[str, ...]) -> tuple[bytes, bytes]:
+        self.before("certify")
+        now = datetime.datetime.now(datetime.UTC)
+        with tempfile.TemporaryDirectory() as folder:
+            authority = FileAuthority(pathlib.Path(folder), now)
+        identity = Identity(installation_of(authority.certificates), Role(role), name)
+        chain = authority.certify(public_key_of(request_pem), identity, hosts, now)
+        return certificates_to_pem(chain), certificates_to_pem(authority.certificates)
 
     async def tokens(self) -> list[TokenView]:
         self.before("tokens")

@@ -176,6 +176,20 @@ async def test_a_revoked_key_does_not_join_again(here: Installation) -> None:
         await here.join(token, "oslo-1", key)
 
 
+async def test_people_and_services_are_certified_by_name(here: Installation) -> None:
+    key = new_key()
+    request = request_for(key, "any")
+    certificate_pem, authority_pem = await here.joining.certify("service", "line-7", request, ("10.0.0.7", "a.b"))
+    assert str(proven(certificates_from_pem(certificate_pem, "c"), certificates_from_pem(authority_pem, "a"),
+                      Role.SERVICE, here.clock.utc)) == "service line-7"  # fmt: skip
+    for role, name, hosts, field in (
+        ("node", "n", (), "role"), ("control", "n", (), "role"), ("operator", "A n", (), "name"),
+        ("front", "f", ("a b",), "hosts"), ("front", "f", ("",), "hosts"), ("front", "f", ("x" * 300,), "hosts"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidRequest, match=field):
+            await here.joining.certify(role, name, request, hosts)
+
+
 @pytest.mark.parametrize("node", ["", "Oslo", "a/b", "-a", "a" * 254, "ä", "a\nb"])
 async def test_a_name_that_no_certificate_should_bear_is_refused(here: Installation, node: str) -> None:
     token = await here.token()

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from orchestrator.front.door import Door
 from orchestrator.front.link import CHUNK_BYTES, BulkServicer
 from orchestrator.lines import LineFormatter
 from protos.link.v1 import link_pb2, link_pb2_grpc
@@ -22,7 +23,7 @@ from workers.probe.servicer import ProbeServicer
 @asynccontextmanager
 async def serving(root: Path) -> AsyncIterator[grpc.aio.Channel]:
     server = grpc.aio.server()
-    link_pb2_grpc.add_BulkServicer_to_server(BulkServicer(ArtifactLibrary(str(root))), server)
+    link_pb2_grpc.add_BulkServicer_to_server(BulkServicer(ArtifactLibrary(str(root)), Door(plain=True)), server)
     link_pb2_grpc.add_ProbeServicer_to_server(ProbeServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 from front_rig import INFER, Node, until
 
+from orchestrator.front.door import Door
 from orchestrator.front.link import NodeLinkServicer, RelayServicer
 from orchestrator.front.nodes import Nodes
 from orchestrator.front.relay import CALLS_IN_FLIGHT, RelayTransport
@@ -18,6 +19,7 @@ from protos.link.v1 import link_pb2, link_pb2_grpc
 from workers.gateway.choice import Route
 from workers.gateway.direct import DirectTransport
 from workers.gateway.transport import Answer, Transport, TransportError
+from workers.identity.connecting import Connector
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
 from fake_transport import FakeTransport, Sent
@@ -74,7 +76,7 @@ async def direct(replica: Replica) -> AsyncIterator[tuple[Transport, Route]]:
     server.add_generic_rpc_handlers((Handlers(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    transport = DirectTransport()
+    transport = DirectTransport(Connector())
     try:
         yield transport, Route("r", "r-1", "s", "v1", 1.0, 1.0, f"127.0.0.1:{port}")
     finally:
@@ -91,8 +93,10 @@ async def relay(replica: Replica) -> AsyncIterator[tuple[RelayTransport, Route]]
 
     transport, nodes = RelayTransport(), Nodes(lambda: None)
     server = grpc.aio.server()
-    link_pb2_grpc.add_NodeLinkServicer_to_server(NodeLinkServicer(nodes, "f", link_pb2.Software()), server)
-    link_pb2_grpc.add_RelayServicer_to_server(RelayServicer(transport, nodes), server)
+    link_pb2_grpc.add_NodeLinkServicer_to_server(
+        NodeLinkServicer(nodes, "f", link_pb2.Software(), Door(plain=True)), server
+    )
+    link_pb2_grpc.add_RelayServicer_to_server(RelayServicer(transport, nodes, Door(plain=True)), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     node = await Node("n", handle=handle).attach(f"127.0.0.1:{port}")
@@ -159,7 +163,7 @@ async def test_concurrent_calls_keep_their_answers(kind: str) -> None:
 
 
 async def test_nobody_listens_at_the_address() -> None:
-    transport = DirectTransport()
+    transport = DirectTransport(Connector())
     err = await refusal(transport, Route("r", "r-1", "s", "v1", 1.0, 1.0, "127.0.0.1:1"), b"echo:")
     assert err.code is grpc.StatusCode.UNAVAILABLE
     await transport.close()
@@ -215,7 +219,7 @@ async def test_a_relay_needs_an_attached_session() -> None:
         assert stream.node == "n"
         nodes = Nodes(lambda: None)
         server = grpc.aio.server()
-        link_pb2_grpc.add_RelayServicer_to_server(RelayServicer(transport, nodes), server)
+        link_pb2_grpc.add_RelayServicer_to_server(RelayServicer(transport, nodes, Door(plain=True)), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         await stranger.relay(f"127.0.0.1:{port}")

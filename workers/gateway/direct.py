@@ -9,6 +9,9 @@ import grpc.aio
 
 from workers.gateway.choice import Route
 from workers.gateway.transport import Answer, Metadata, TransportError
+from workers.identity.connecting import Connector
+from workers.identity.errors import IdentityError
+from workers.identity.names import Role
 
 MESSAGE_LIMIT_BYTES = 64 * 1024 * 1024
 CLOSE_GRACE_S = 30.0
@@ -29,14 +32,19 @@ Call: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 class DirectTransport:
     """One channel per address, opened by the first call and closed when the route table has dropped the address."""
 
-    def __init__(self) -> None:
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._calls: dict[tuple[str, str], Call] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def call(self, route: Route, method: str, payload: bytes, metadata: Metadata, timeout_s: float) -> Answer:
         sent = (*metadata, ("skerry-incarnation", route.incarnation), ("skerry-replica", route.replica))
-        call = self._call(route.address, method)(payload, timeout=timeout_s, metadata=sent)
+        try:
+            dialled = self._call(route.address, method)
+        except (IdentityError, OSError) as err:
+            raise TransportError(grpc.StatusCode.UNAVAILABLE, f"replica {route.replica}: {err}") from err
+        call = dialled(payload, timeout=timeout_s, metadata=sent)
         try:
             return Answer(await call, _pairs(await call.trailing_metadata()))
         except grpc.aio.AioRpcError as err:
@@ -47,7 +55,7 @@ class DirectTransport:
         if found is None:
             channel = self._channels.get(address)
             if channel is None:
-                channel = self._channels[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
+                channel = self._channels[address] = self._connector.aio(address, Role.REPLICA, _OPTIONS)
             found = self._calls[(address, method)] = channel.unary_unary(method)
         return found
 

@@ -6,6 +6,26 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class CertifyRequest(_message.Message):
+    __slots__ = ("role", "name", "request_pem", "hosts")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_PEM_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    name: str
+    request_pem: bytes
+    hosts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, role: _Optional[str] = ..., name: _Optional[str] = ..., request_pem: _Optional[bytes] = ..., hosts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CertifyReply(_message.Message):
+    __slots__ = ("certificate_pem", "authority_pem")
+    CERTIFICATE_PEM_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_PEM_FIELD_NUMBER: _ClassVar[int]
+    certificate_pem: bytes
+    authority_pem: bytes
+    def __init__(self, certificate_pem: _Optional[bytes] = ..., authority_pem: _Optional[bytes] = ...) -> None: ...
+
 class Token(_message.Message):
     __slots__ = ("id", "site", "uses", "nodes", "expires_in_s", "labels", "revoked", "age_s")
     class LabelsEntry(_message.Message):

@@ -114,6 +114,11 @@ class ControlStub:
                 request_serializer=protos_dot_control_dot_v1_dot_control__pb2.RevokeTokenRequest.SerializeToString,
                 response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.Token.FromString,
                 _registered_method=True)
+        self.Certify = channel.unary_unary(
+                '/skerry.control.v1.Control/Certify',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.CertifyRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.CertifyReply.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -225,6 +230,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Certify(self, request, context):
+        """A certificate for a person, a service or a part that stands elsewhere; for a node see Enrolment of link/v1.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -307,6 +319,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.RevokeToken,
                     request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.RevokeTokenRequest.FromString,
                     response_serializer=protos_dot_control_dot_v1_dot_control__pb2.Token.SerializeToString,
+            ),
+            'Certify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Certify,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.CertifyRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.CertifyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -741,6 +758,33 @@ class Control:
             '/skerry.control.v1.Control/RevokeToken',
             protos_dot_control_dot_v1_dot_control__pb2.RevokeTokenRequest.SerializeToString,
             protos_dot_control_dot_v1_dot_control__pb2.Token.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Certify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/Certify',
+            protos_dot_control_dot_v1_dot_control__pb2.CertifyRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.CertifyReply.FromString,
             options,
             channel_credentials,
             insecure,

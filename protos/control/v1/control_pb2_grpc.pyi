@@ -60,6 +60,8 @@ class ControlStub:
     ListTokens: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensReply]
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_control_pb2.RevokeTokenRequest, _control_pb2.Token]
     """Machines that joined with it stay. NOT_FOUND lists those there are."""
+    Certify: _grpc.UnaryUnaryMultiCallable[_control_pb2.CertifyRequest, _control_pb2.CertifyReply]
+    """A certificate for a person, a service or a part that stands elsewhere; for a node see Enrolment of link/v1."""
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
@@ -91,6 +93,8 @@ class ControlAsyncStub(ControlStub):
     ListTokens: _aio.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensReply]  # type: ignore[assignment]
     RevokeToken: _aio.UnaryUnaryMultiCallable[_control_pb2.RevokeTokenRequest, _control_pb2.Token]  # type: ignore[assignment]
     """Machines that joined with it stay. NOT_FOUND lists those there are."""
+    Certify: _aio.UnaryUnaryMultiCallable[_control_pb2.CertifyRequest, _control_pb2.CertifyReply]  # type: ignore[assignment]
+    """A certificate for a person, a service or a part that stands elsewhere; for a node see Enrolment of link/v1."""
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -215,5 +219,13 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Token, _abc.Awaitable[_control_pb2.Token]]:
         """Machines that joined with it stay. NOT_FOUND lists those there are."""
+
+    @_abc_1.abstractmethod
+    def Certify(
+        self,
+        request: _control_pb2.CertifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.CertifyReply, _abc.Awaitable[_control_pb2.CertifyReply]]:
+        """A certificate for a person, a service or a part that stands elsewhere; for a node see Enrolment of link/v1."""
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
