@@ -48,6 +48,41 @@ class NodeReplica:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeAccelerator:
+    """As its node found it."""
+
+    kind: str
+    name: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMachine:
+    """What a node is made of, by its own word."""
+
+    architecture: str
+    kernel: str
+    system: str
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    accelerators: tuple[NodeAccelerator, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUsage:
+    """What a node announced last that it uses; it announces changes by a step, and one every five minutes."""
+
+    age_s: float
+    cpu_share: float
+    memory_available_bytes: int
+    agent_bytes: int
+    replicas_bytes: int
+    disk_free_bytes: int
+    temperature_c: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """A node as it registered itself, for `skerry get nodes`. `front` holds it, or held it last."""
 
@@ -60,6 +95,8 @@ class NodeView:
     compute_millis: int
     lan_address: str
     replicas: tuple[NodeReplica, ...]
+    machine: NodeMachine | None = None  # None: an older agent, or what it said cannot be
+    usage: NodeUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)

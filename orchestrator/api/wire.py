@@ -10,6 +10,8 @@ from orchestrator.api.seams import (
     Explanation,
     KeptDecision,
     KeptDecisions,
+    NodeMachine,
+    NodeUsage,
     NodeView,
     Planned,
     Progress,
@@ -232,6 +234,33 @@ def _node_message(node: NodeView) -> pb.StatusReply.Node:
         compute_millis=node.compute_millis,
         lan_address=node.lan_address,
         replicas=[pb.StatusReply.Replica(name=one.name, phase=one.phase, reason=one.reason) for one in node.replicas],
+        machine=_machine_message(node.machine) if node.machine else None,
+        usage=_usage_message(node.usage) if node.usage else None,
+    )
+
+
+def _machine_message(machine: NodeMachine) -> pb.StatusReply.Machine:
+    found = [pb.StatusReply.Accelerator(kind=a.kind, name=a.name, device=a.device) for a in machine.accelerators]
+    return pb.StatusReply.Machine(
+        architecture=machine.architecture,
+        kernel=machine.kernel,
+        system=machine.system,
+        cpus=machine.cpus,
+        memory_bytes=machine.memory_bytes,
+        disk_bytes=machine.disk_bytes,
+        accelerators=found,
+    )
+
+
+def _usage_message(usage: NodeUsage) -> pb.StatusReply.Usage:
+    return pb.StatusReply.Usage(
+        age_s=usage.age_s,
+        cpu_share=usage.cpu_share,
+        memory_available_bytes=usage.memory_available_bytes,
+        agent_bytes=usage.agent_bytes,
+        replicas_bytes=usage.replicas_bytes,
+        disk_free_bytes=usage.disk_free_bytes,
+        temperature_c=usage.temperature_c,
     )
 
 

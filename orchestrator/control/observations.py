@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from orchestrator.control.refusals import Refusals, Refused
 from orchestrator.control.reported_demand import ReportedDemand
 from orchestrator.control.reported_legs import Reported, legs_of, objection
+from orchestrator.control.reported_resources import ReportedResources
 from orchestrator.model.ids import FrontName, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase, ReplicaPhase
@@ -68,9 +69,11 @@ class Observations:
     _cloud: dict[ReplicaId, link_pb2.ReplicaReport] = field(default_factory=dict)
     refusals: Refusals = field(default_factory=Refusals)
     demand: ReportedDemand = field(init=False)
+    resources: ReportedResources = field(init=False)
 
     def __post_init__(self) -> None:
         self.demand = ReportedDemand(self.refusals)
+        self.resources = ReportedResources(self.refusals)
 
     # ---- what links report
 
@@ -103,7 +106,8 @@ class Observations:
 
     def _node_reported(self, node: NodeName, state: link_pb2.NodeState, front: FrontName, now_s: float) -> None:
         held = self._nodes.get(node)
-        if held is not None and (held.state.hello.site, held.state.report) == (state.hello.site, state.report):
+        said = (state.hello.site, state.hello.epoch, state.report)
+        if held is not None and (held.state.hello.site, held.state.hello.epoch, held.state.report) == said:
             self._nodes[node] = _Node(state, front, now_s, held.legs, held.measured_s)
             return
         source, legs = f"site/{state.hello.site}", state.report.legs
@@ -112,6 +116,7 @@ class Observations:
         accepted = tuple(leg for leg in legs[:MOST_LEGS] if self._accepts(leg, source, now_s))
         self._nodes[node] = _Node(state, front, now_s, accepted, now_s)
         self.demand.node_reported(node, state, now_s)
+        self.resources.node_reported(node, state, now_s)
 
     def _accepts(self, leg: link_pb2.LegEstimate, source: str, now_s: float) -> bool:
         reason = objection(leg, source)

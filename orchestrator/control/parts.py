@@ -90,6 +90,8 @@ def node_views(observations: Observations, now_s: float) -> tuple[NodeView, ...]
                 NodeReplica(seen.replica, _phase(node, seen), seen.reason)
                 for seen in sorted(node.replicas.values(), key=lambda r: r.replica)
             ),
+            machine=observations.resources.machine(node.node),
+            usage=observations.resources.usage(node.node, now_s),
         )
         for node in sorted(observations.observed(now_s).nodes.values(), key=lambda n: n.node)
     )

@@ -18,7 +18,10 @@ from orchestrator.api.seams import (
     KeptDecision,
     KeptDecisions,
     NewToken,
+    NodeAccelerator,
+    NodeMachine,
     NodeReplica,
+    NodeUsage,
     NodeView,
     Part,
     Planned,
@@ -80,7 +83,10 @@ NODES = (
     NodeView("harbour-a", "harbour", "front-0", "unknown", 12.0, 1 << 30, 4000, "127.0.0.1:9001",
              (NodeReplica("r-1", "unknown", ""),)),
     NodeView("harbour-b", "harbour", "front-0", "attached", 0.0, 512 << 20, 1500, "",
-             (NodeReplica("r-2", "ready", ""), NodeReplica("r-3", "fetching", "40 of 96 MiB"))),
+             (NodeReplica("r-2", "ready", ""), NodeReplica("r-3", "fetching", "40 of 96 MiB")),
+             NodeMachine("aarch64", "6.1.21", "Debian GNU/Linux 12", 4, 4 << 30, 64 << 30,
+                         (NodeAccelerator("edgetpu", "Coral Edge TPU (apex)", "/dev/apex_0"),)),
+             NodeUsage(30.0, 0.25, 3 << 30, 64 << 20, 0, 40 << 30, 51.0)),
 )  # fmt: skip
 FRONT_LEG = Leg("front/front-0", "site/harbour", 12.0, 18.5, 8e6, 20e6, 40, 0.4, "echo", 17.5, 17.0, 24.0)
 SNAPSHOT = Snapshot(

@@ -40,7 +40,26 @@ def test_nodes_in_every_form(skerry: Skerry, running: RunningControl) -> None:
         "memory_bytes": 1 << 30,
         "cores": 4.0,
         "replicas": [{"replica": "r-1", "phase": "unknown", "reason": ""}],
+        "machine": None,
+        "usage": None,
     }
+
+
+def test_what_a_node_is_made_of_and_uses_is_shown(skerry: Skerry, running: RunningControl) -> None:
+    wide = [" ".join(line.split()) for line in skerry("get", "nodes", "-o", "wide").out.splitlines()]
+    assert wide[0].endswith("LAN ARCH CPU AVAILABLE DISK-FREE TEMP ACCELERATORS HOLDS")
+    assert wide[1].endswith("127.0.0.1:9001 - - - - - - r-1"), "an older agent tells nothing of it"
+    assert wide[2].endswith("- aarch64 25% 3.0 GiB 40.0 GiB 51C edgetpu r-2,r-3")
+    status = json.loads(skerry("get", "node/harbour-b", "-o", "json").out)["status"]
+    assert status["machine"]["accelerators"] == [
+        {"kind": "edgetpu", "name": "Coral Edge TPU (apex)", "device": "/dev/apex_0"}
+    ]
+    assert (status["usage"]["cpu_share"], status["usage"]["temperature_c"]) == (0.25, 51.0)
+    told = " ".join(skerry("describe", "node", "harbour-b").out.split())
+    assert "Machine: Debian GNU/Linux 12, aarch64, kernel 6.1.21, 4 cpus" in told
+    assert "Devices: Coral Edge TPU (apex) at /dev/apex_0" in told
+    assert "cpu 25%, memory 3.0 GiB of 4.0 GiB available, disk 40.0 GiB of 64.0 GiB free" in told
+    assert "Machine: not told" in " ".join(skerry("describe", "node", "harbour-a").out.split())
 
 
 def test_one_node_is_described_with_what_it_holds_and_its_legs(skerry: Skerry, running: RunningControl) -> None:

@@ -89,6 +89,18 @@ async def test_legs_are_reported_with_their_method(front: FakeFront, node: Node)
     assert front.heartbeats + len(front.reports) > 1
 
 
+async def test_the_machine_and_what_it_uses_are_reported(front: FakeFront, node: Node) -> None:
+    await serving(front, node)
+    machine = front.hellos[0].machine
+    assert machine.cpus > 0
+    assert machine.memory_bytes > 0
+    await front.until(lambda: front.reports[-1].HasField("usage"), "a usage")
+    usage = front.reports[-1].usage
+    assert usage.sample >= 1
+    assert 20 << 20 < usage.agent_bytes < machine.memory_bytes
+    assert 0 < usage.disk_free_bytes <= machine.disk_bytes
+
+
 async def test_calls_on_the_lan_are_reported_as_totals_also_refused_ones(front: FakeFront, node: Node) -> None:
     await serving(front, node, "127.0.0.1:0")
     async with grpc.aio.insecure_channel(front.hellos[0].lan_address) as channel:

@@ -33,10 +33,12 @@ from workers.edge.events import (
     ModelLoaded,
     ModelLoadFailed,
     ProbeSampled,
+    ResourcesSampled,
     Restarted,
     Ticked,
 )
 from workers.edge.fetches import Fetches
+from workers.edge.resources import Announced
 from workers.probe.legs import LegWindow, RoundTrip
 
 CONTACT_EVERY_S = 60.0  # how coarsely the last contact is written down: flash wears, and policies count in hours
@@ -69,6 +71,7 @@ class Agent:
         self._contact_saved_at_s = 0.0
         self._leg: LegWindow | None = None
         self._probes = 0
+        self._announced, self._usage_is_news = Announced(), False
         self._reported: tuple[int, tuple[ReplicaState, ...]] = (0, ())
 
     @property
@@ -100,6 +103,8 @@ class Agent:
                 return self._lost(now_s)
             case ProbeSampled():
                 self._sampled(event, now_s)
+            case ResourcesSampled():
+                self._usage_is_news = self._announced.take(event.usage, event.machine, now_s)
             case Ticked():
                 return self._note_contact(now_s)
             case _:
@@ -248,11 +253,11 @@ class Agent:
     def _report(self, event: Event, now_s: float) -> list[Action]:
         seen = (self._held.revision, self._states(now_s))
         due = isinstance(event, LinkOpened | LinkLost) or self._probes >= PROBES_PER_REPORT
-        if seen == self._reported and not due:
+        if seen == self._reported and not due and not self._usage_is_news:
             return []
-        self._reported, self._probes = seen, 0
+        self._reported, self._probes, self._usage_is_news = seen, 0, False
         leg = self._leg.estimate(now_s) if self._leg else None
-        return [SendReport(Report(*seen, legs=(leg,) if leg else ()))]
+        return [SendReport(Report(*seen, legs=(leg,) if leg else (), usage=self._announced.usage))]
 
     def _states(self, now_s: float) -> tuple[ReplicaState, ...]:
         """Every assigned replica, then every one that still runs though it is no longer assigned."""

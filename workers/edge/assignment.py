@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from workers.edge.resources import Usage
 from workers.probe.legs import LegEstimate
 
 
@@ -87,6 +88,7 @@ class Report:
     replicas: tuple[ReplicaState, ...]
     legs: tuple[LegEstimate, ...]
     demand: tuple[LanDemand, ...] = ()  # as of when it is sent
+    usage: Usage | None = None  # the one announced last
 
 
 def model_key(namespace: str, service: str) -> str:

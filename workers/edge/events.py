@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from workers.edge.assignment import Assignment
+from workers.edge.resources import Machine, Usage
 from workers.probe.legs import Sample
 
 
@@ -83,6 +84,12 @@ class ProbeSampled:
 
 
 @dataclass(frozen=True, slots=True)
+class ResourcesSampled:
+    usage: Usage
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time went by; about once a second."""
 
@@ -100,5 +107,6 @@ Event: TypeAlias = (
     | LinkOpened
     | LinkLost
     | ProbeSampled
+    | ResourcesSampled
     | Ticked
 )

@@ -36,7 +36,7 @@ from workers.edge.events import (
 )
 from workers.edge.link import Link
 from workers.edge.models import EdgeModels
-from workers.edge.state import StateFolder
+from workers.edge.state import Json, StateFolder
 from workers.edge.status import status_of
 from workers.inference.errors import ModelLoadFailed as LoadFailed
 
@@ -57,7 +57,7 @@ class Host:
         state: StateFolder,
         models: EdgeModels,
         link: Link,
-        about: dict[str, str | int],
+        about: dict[str, Json],
         demand: Callable[[], tuple[LanDemand, ...]] = tuple,
     ) -> None:
         """`demand`: what LAN callers have asked for so far."""

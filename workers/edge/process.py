@@ -21,10 +21,14 @@ from workers.edge.host import Host
 from workers.edge.lan import LanGateway
 from workers.edge.link import Link, LinkSettings
 from workers.edge.loop import INBOX_EVENTS, Inbox, run
+from workers.edge.machine import MachineReader, sampled
 from workers.edge.models import EdgeModels
 from workers.edge.relay import RelayServer
 from workers.edge.renewal import Renewal, folder_of
-from workers.edge.state import StateFolder
+from workers.edge.resources import Machine
+from workers.edge.state import Json, StateFolder
+from workers.edge.status import machine_facts
+from workers.edge.wire import machine_to
 from workers.identity.errors import IdentityError
 from workers.identity.tls import server_credentials
 from workers.inference.errors import AddressUnusable
@@ -70,14 +74,16 @@ def run_agent(settings: EdgeSettings) -> None:
 async def _serve(
     settings: EdgeSettings, state: StateFolder, models: EdgeModels, gateway: LanGateway, lan: InferenceServer | None
 ) -> None:
-    hello, held = _hello(settings, state.next_epoch(), lan.address if lan else ""), state.assignment()
+    reader = MachineReader(state.root)
+    machine = reader.machine()
+    hello, held = _hello(settings, state.next_epoch(), lan.address if lan else "", machine), state.assignment()
     inbox: Inbox = asyncio.Queue(maxsize=INBOX_EVENTS)
     relay = RelayServer(models)
     dial = _dial(settings)
     link = Link(LinkSettings(dial, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
     renewing = Renewal(settings.state_dir, hello.software, dial.learn).run() if settings.joined else _never()
     agent = Agent(settings.site, boot=secrets.token_hex(4))
-    host = Host(state, models, link, _about(settings, hello), gateway.totals)
+    host = Host(state, models, link, {**_about(settings, hello), "machine": machine_facts(machine)}, gateway.totals)
     if held:
         host.serve_services(held)
     inbox.put_nowait(Restarted(held, state.offline_s()))
@@ -86,7 +92,11 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await until_first(
-            run(agent, host, inbox), link.run(lambda: agent.held_revision), renewing, _stopped(stop, relay, lan)
+            run(agent, host, inbox),
+            link.run(lambda: agent.held_revision),
+            renewing,
+            sampled(reader, machine, tuple, inbox),
+            _stopped(stop, relay, lan),
         )
     finally:
         if lan and not stop.is_set():
@@ -146,7 +156,7 @@ def own_software() -> pb.Software:
     return pb.Software(version=own_version(), protocol=PROTOCOL, capabilities=CAPABILITIES)
 
 
-def _hello(settings: EdgeSettings, epoch: int, lan_address: str) -> pb.NodeHello:
+def _hello(settings: EdgeSettings, epoch: int, lan_address: str, machine: Machine) -> pb.NodeHello:
     return pb.NodeHello(
         node=settings.node,
         site=settings.site,
@@ -155,10 +165,11 @@ def _hello(settings: EdgeSettings, epoch: int, lan_address: str) -> pb.NodeHello
         memory_bytes=settings.memory_bytes,
         compute_millis=settings.compute_millis,
         lan_address=lan_address,
+        machine=machine_to(machine),
     )
 
 
-def _about(settings: EdgeSettings, hello: pb.NodeHello) -> dict[str, str | int]:
+def _about(settings: EdgeSettings, hello: pb.NodeHello) -> dict[str, Json]:
     return {
         "site": settings.site,
         "node": settings.node,

@@ -2,6 +2,7 @@
 
 from protos.link.v1 import link_pb2 as pb
 from workers.edge.assignment import Artifact, Assignment, Content, Phase, ReplicaAssignment, ReplicaState, Report
+from workers.edge.resources import Machine, Usage
 from workers.probe.wire import leg_message
 
 _PHASES = {
@@ -38,6 +39,33 @@ def report_to(report: Report) -> pb.NodeReport:
             )
             for each in report.demand
         ],
+        usage=None if report.usage is None else _usage_to(report.usage),
+    )
+
+
+def machine_to(machine: Machine) -> pb.Machine:
+    return pb.Machine(
+        architecture=machine.architecture,
+        kernel=machine.kernel,
+        system=machine.system,
+        cpus=machine.cpus,
+        memory_bytes=machine.memory_bytes,
+        disk_bytes=machine.disk_bytes,
+        accelerators=[
+            pb.Accelerator(kind=each.kind, name=each.name, device=each.device) for each in machine.accelerators
+        ],
+    )
+
+
+def _usage_to(usage: Usage) -> pb.Usage:
+    return pb.Usage(
+        sample=usage.sample,
+        cpu_share=usage.cpu_share,
+        memory_available_bytes=usage.memory_available_bytes,
+        agent_bytes=usage.agent_bytes,
+        replicas_bytes=usage.replicas_bytes,
+        disk_free_bytes=usage.disk_free_bytes,
+        temperature_c=usage.temperature_c,
     )
 
 

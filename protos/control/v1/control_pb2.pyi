@@ -259,7 +259,7 @@ class StatusReply(_message.Message):
         reason: str
         def __init__(self, name: _Optional[str] = ..., phase: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
     class Node(_message.Message):
-        __slots__ = ("name", "site", "front", "phase", "silent_s", "memory_bytes", "compute_millis", "lan_address", "replicas")
+        __slots__ = ("name", "site", "front", "phase", "silent_s", "memory_bytes", "compute_millis", "lan_address", "replicas", "machine", "usage")
         NAME_FIELD_NUMBER: _ClassVar[int]
         SITE_FIELD_NUMBER: _ClassVar[int]
         FRONT_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +269,8 @@ class StatusReply(_message.Message):
         COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
         LAN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
         REPLICAS_FIELD_NUMBER: _ClassVar[int]
+        MACHINE_FIELD_NUMBER: _ClassVar[int]
+        USAGE_FIELD_NUMBER: _ClassVar[int]
         name: str
         site: str
         front: str
@@ -278,7 +280,52 @@ class StatusReply(_message.Message):
         compute_millis: int
         lan_address: str
         replicas: _containers.RepeatedCompositeFieldContainer[StatusReply.Replica]
-        def __init__(self, name: _Optional[str] = ..., site: _Optional[str] = ..., front: _Optional[str] = ..., phase: _Optional[str] = ..., silent_s: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[StatusReply.Replica, _Mapping]]] = ...) -> None: ...
+        machine: StatusReply.Machine
+        usage: StatusReply.Usage
+        def __init__(self, name: _Optional[str] = ..., site: _Optional[str] = ..., front: _Optional[str] = ..., phase: _Optional[str] = ..., silent_s: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[StatusReply.Replica, _Mapping]]] = ..., machine: _Optional[_Union[StatusReply.Machine, _Mapping]] = ..., usage: _Optional[_Union[StatusReply.Usage, _Mapping]] = ...) -> None: ...
+    class Accelerator(_message.Message):
+        __slots__ = ("kind", "name", "device")
+        KIND_FIELD_NUMBER: _ClassVar[int]
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        DEVICE_FIELD_NUMBER: _ClassVar[int]
+        kind: str
+        name: str
+        device: str
+        def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
+    class Machine(_message.Message):
+        __slots__ = ("architecture", "kernel", "system", "cpus", "memory_bytes", "disk_bytes", "accelerators")
+        ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+        KERNEL_FIELD_NUMBER: _ClassVar[int]
+        SYSTEM_FIELD_NUMBER: _ClassVar[int]
+        CPUS_FIELD_NUMBER: _ClassVar[int]
+        MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+        DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+        ACCELERATORS_FIELD_NUMBER: _ClassVar[int]
+        architecture: str
+        kernel: str
+        system: str
+        cpus: int
+        memory_bytes: int
+        disk_bytes: int
+        accelerators: _containers.RepeatedCompositeFieldContainer[StatusReply.Accelerator]
+        def __init__(self, architecture: _Optional[str] = ..., kernel: _Optional[str] = ..., system: _Optional[str] = ..., cpus: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., accelerators: _Optional[_Iterable[_Union[StatusReply.Accelerator, _Mapping]]] = ...) -> None: ...
+    class Usage(_message.Message):
+        __slots__ = ("age_s", "cpu_share", "memory_available_bytes", "agent_bytes", "replicas_bytes", "disk_free_bytes", "temperature_c")
+        AGE_S_FIELD_NUMBER: _ClassVar[int]
+        CPU_SHARE_FIELD_NUMBER: _ClassVar[int]
+        MEMORY_AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        AGENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+        REPLICAS_BYTES_FIELD_NUMBER: _ClassVar[int]
+        DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+        age_s: float
+        cpu_share: float
+        memory_available_bytes: int
+        agent_bytes: int
+        replicas_bytes: int
+        disk_free_bytes: int
+        temperature_c: float
+        def __init__(self, age_s: _Optional[float] = ..., cpu_share: _Optional[float] = ..., memory_available_bytes: _Optional[int] = ..., agent_bytes: _Optional[int] = ..., replicas_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., temperature_c: _Optional[float] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]

@@ -107,7 +107,7 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeHello(_message.Message):
-    __slots__ = ("node", "site", "epoch", "software", "memory_bytes", "compute_millis", "lan_address", "held_revision")
+    __slots__ = ("node", "site", "epoch", "software", "memory_bytes", "compute_millis", "lan_address", "held_revision", "machine")
     NODE_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,7 @@ class NodeHello(_message.Message):
     COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     LAN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
     node: str
     site: str
     epoch: int
@@ -124,7 +125,54 @@ class NodeHello(_message.Message):
     compute_millis: int
     lan_address: str
     held_revision: int
-    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ...) -> None: ...
+    machine: Machine
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ...) -> None: ...
+
+class Machine(_message.Message):
+    __slots__ = ("architecture", "kernel", "system", "cpus", "memory_bytes", "disk_bytes", "accelerators")
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_FIELD_NUMBER: _ClassVar[int]
+    CPUS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ACCELERATORS_FIELD_NUMBER: _ClassVar[int]
+    architecture: str
+    kernel: str
+    system: str
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    accelerators: _containers.RepeatedCompositeFieldContainer[Accelerator]
+    def __init__(self, architecture: _Optional[str] = ..., kernel: _Optional[str] = ..., system: _Optional[str] = ..., cpus: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., accelerators: _Optional[_Iterable[_Union[Accelerator, _Mapping]]] = ...) -> None: ...
+
+class Accelerator(_message.Message):
+    __slots__ = ("kind", "name", "device")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    device: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("sample", "cpu_share", "memory_available_bytes", "agent_bytes", "replicas_bytes", "disk_free_bytes", "temperature_c")
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    CPU_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AGENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    sample: int
+    cpu_share: float
+    memory_available_bytes: int
+    agent_bytes: int
+    replicas_bytes: int
+    disk_free_bytes: int
+    temperature_c: float
+    def __init__(self, sample: _Optional[int] = ..., cpu_share: _Optional[float] = ..., memory_available_bytes: _Optional[int] = ..., agent_bytes: _Optional[int] = ..., replicas_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., temperature_c: _Optional[float] = ...) -> None: ...
 
 class FrontWelcome(_message.Message):
     __slots__ = ("front", "software", "heartbeat_ms", "session", "fronts")
@@ -141,16 +189,18 @@ class FrontWelcome(_message.Message):
     def __init__(self, front: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., session: _Optional[str] = ..., fronts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeReport(_message.Message):
-    __slots__ = ("held_revision", "replicas", "legs", "demand")
+    __slots__ = ("held_revision", "replicas", "legs", "demand", "usage")
     HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     DEMAND_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
     held_revision: int
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaState]
     legs: _containers.RepeatedCompositeFieldContainer[LegEstimate]
     demand: _containers.RepeatedCompositeFieldContainer[LanDemand]
-    def __init__(self, held_revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[LanDemand, _Mapping]]] = ...) -> None: ...
+    usage: Usage
+    def __init__(self, held_revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[LanDemand, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
 
 class LanDemand(_message.Message):
     __slots__ = ("namespace", "service", "calls", "failed", "request_bytes", "response_bytes")
