@@ -236,7 +236,8 @@ def _rank(state: link_pb2.NodeState) -> tuple[int, bool]:
 
 def _seen_replica(state: link_pb2.ReplicaState) -> SeenReplica:
     phase = _PHASES.get(state.phase, ReplicaPhase.UNKNOWN)
-    return SeenReplica(ReplicaId(state.replica), state.incarnation, phase, state.reason)
+    name = ReplicaId(state.replica)
+    return SeenReplica(name, state.incarnation, phase, state.reason, restarts=state.restarts)
 
 
 def _seen_cloud(report: link_pb2.ReplicaReport) -> SeenCloudReplica:

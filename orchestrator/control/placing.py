@@ -217,7 +217,9 @@ class PlacementLoop:
             leaving={service: step.leaving for service, step in steps.items()},
         )
         claims = _after(world.claims, changed)
-        assigned = assignments(_nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s)
+        assigned = assignments(
+            _nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s, taken.isolation
+        )
         routes = [
             service_routes(s, current.id, claims, observed, steps[s.service].zones) for s in current.decision.services
         ]

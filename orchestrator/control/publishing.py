@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable
 
+from orchestrator.model.specs import Isolation
 from orchestrator.model.stored import JsonObject
 from orchestrator.reconcile.assignments import AssignedReplica
 from orchestrator.reconcile.routes import Route, ServiceRoutes
 from protos.link.v1 import link_pb2
+
+_ISOLATIONS: dict[Isolation | None, link_pb2.Isolation] = {
+    Isolation.SHARED: link_pb2.ISOLATION_SHARED,
+    Isolation.PROCESS: link_pb2.ISOLATION_PROCESS,
+}
 
 
 def route_table(revision: int, services: Iterable[ServiceRoutes]) -> link_pb2.RouteTable:
@@ -62,6 +68,8 @@ def assignment_spec(replicas: Iterable[AssignedReplica], above: int) -> JsonObje
                 "decision": r.decision,
                 "valid_offline_s": r.valid_offline_s,
                 "draining": r.draining,
+                "isolation": r.isolation.value if r.isolation else None,
+                "compute_millis": r.compute_millis,
             }
             for r in replicas
         ],
@@ -82,6 +90,8 @@ def assignment(revision: int, replicas: Iterable[AssignedReplica]) -> link_pb2.A
                 decision=r.decision,
                 valid_offline_s=r.valid_offline_s,
                 draining=r.draining,
+                isolation=_ISOLATIONS.get(r.isolation, link_pb2.ISOLATION_UNSPECIFIED),
+                compute_millis=r.compute_millis,
             )
             for r in replicas
         ],

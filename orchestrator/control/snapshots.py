@@ -10,7 +10,7 @@ from orchestrator.model.claims import ReplicaHold
 from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
 from orchestrator.model.phases import ClaimPhase, NodePhase
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
-from orchestrator.model.specs import SILENT, NodeSpec, ServiceSpec, SiteSpec, Variant
+from orchestrator.model.specs import SILENT, Isolation, NodeSpec, ServiceSpec, SiteSpec, Variant
 from orchestrator.model.stored import Key, StoredObject
 from orchestrator.objects.translate import (
     freeze_of,
@@ -37,6 +37,7 @@ class Taken:
     snapshot: Snapshot
     artifact_sizes: Mapping[str, int]  # bytes by digest
     valid_offline_s: Mapping[ServiceRef, float]
+    isolation: Mapping[ServiceRef, Isolation]
     lost_after_s: Mapping[ServiceRef, float]
     paces: Mapping[ServiceRef, Pace]
     braked: Mapping[ServiceRef, Mapping[NodeName, Outage]]  # silent nodes that are waited for, however long
@@ -106,6 +107,7 @@ def take_snapshot(
         ),
         artifact_sizes=_artifact_sizes(world),
         valid_offline_s={s.ref: s.policy.valid_offline_s for s in services},
+        isolation={s.ref: s.policy.isolation for s in services},
         lost_after_s=patience_s,
         paces={s.ref: pace_of(s.policy) for s in services},
         braked=held_back,

@@ -13,6 +13,8 @@ from orchestrator.reconcile.observed import Observed, SeenReplica
 from orchestrator.reconcile.replicas import replica_phases
 from orchestrator.reconcile.routes import ServiceRoutes
 
+CRASHES = 3  # in a row, of a replica's own process: then it is the model and not the moment
+
 
 class DecisionInForce(Protocol):
     @property
@@ -157,11 +159,13 @@ def _seen(claim: Claim, observed: Observed) -> SeenReplica | None:
 
 
 def version_failures(world: World, claims: Sequence[Claim], observed: Observed) -> list[Put]:
-    """Versions whose model did not load where they were placed: marked failed, with the reason."""
+    """Versions whose model did not load where they were placed, or ends again and again: failed, with the reason."""
     reasons: dict[Key, str] = {}
     for claim in claims:
         seen = _seen(claim, observed)
         if isinstance(claim.hold, ReplicaHold) and seen and seen.phase is ReplicaPhase.FAILED:
+            if 0 < seen.restarts < CRASHES:
+                continue  # its node starts it again, and that may help
             version = claim.hold.version
             reasons[Key("ModelVersion", version.namespace, version.name)] = f"at {claim.site}: {seen.reason}"
     for cloud in observed.cloud.values():

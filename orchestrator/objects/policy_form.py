@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from orchestrator.model.specs import Within
+from orchestrator.model.specs import Isolation, Within
 from orchestrator.objects.expressions import Expression
 from orchestrator.objects.fields import (
     Document,
@@ -180,6 +180,10 @@ class PlacementPolicyFields(Strict):
     disconnect: Disconnect = Disconnect()
     stability: Stability = Stability()
     rollout: Rollout = Rollout()
+    isolation: Isolation = Field(
+        default=Isolation.SHARED,
+        description="process: each replica in a process of its own, which claims 64 MiB more and is held to its claim",
+    )
 
     @field_validator("required", "preferred")
     @classmethod

@@ -8,9 +8,11 @@ from orchestrator.errors import InvalidRequest
 from orchestrator.model.ids import Digest, ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import (
+    PROCESS_BYTES,
     AntiAffinity,
     DemandSpec,
     HardwareProfile,
+    Isolation,
     NodeSpec,
     Pin,
     PolicySpec,
@@ -129,6 +131,7 @@ def policy_spec(stored: StoredObject) -> PolicySpec:
         rollout_bps_per_site=_bps(spec.bandwidth.rollout_mbps_per_site),
         rollout_window_s=spec.rollout.window_s,
         max_concurrent_changes=spec.rollout.max_concurrent_changes,
+        isolation=spec.isolation,
         brake_share=spec.disconnect.brake_share,
     )
 
@@ -203,7 +206,7 @@ def service_spec(
     rules = _form(policy, PlacementPolicy).spec
     return ServiceSpec(
         ref=ServiceRef(stored.key.namespace, stored.key.name),
-        version=version_spec(version, spec.variant),
+        version=version_spec(version, spec.variant).with_more_memory(_own_bytes(rules.isolation)),
         policy=policy_spec(policy),
         demands=_demands(spec.demand, measured_rps),
         rules=site_rules(_expressions(rules), sites),
@@ -213,8 +216,20 @@ def service_spec(
 
 def under_policy(service: ServiceSpec, policy: StoredObject, sites: Sequence[SiteSpec], wall_s: float) -> ServiceSpec:
     """The service as if it had this policy at that moment; its version stays. `sites`: all of its snapshot."""
-    rules = site_rules(_expressions(_form(policy, PlacementPolicy).spec), sites)
-    return replace(service, policy=policy_spec(policy), rules=rules, freeze=freeze_of(policy, wall_s))
+    form = _form(policy, PlacementPolicy).spec
+    more_bytes = _own_bytes(form.isolation) - _own_bytes(service.policy.isolation)
+    return replace(
+        service,
+        version=service.version.with_more_memory(more_bytes),
+        policy=policy_spec(policy),
+        rules=site_rules(_expressions(form), sites),
+        freeze=freeze_of(policy, wall_s),
+    )
+
+
+def _own_bytes(isolation: Isolation) -> int:
+    """In regions too, where each replica is a process anyway: a policy means one claim, wherever it leads."""
+    return PROCESS_BYTES if isolation is Isolation.PROCESS else 0
 
 
 def _expressions(spec: PlacementPolicyFields) -> Expressions:

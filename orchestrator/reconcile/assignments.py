@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import NodeName, ServiceRef
 from orchestrator.model.phases import ClaimPhase
+from orchestrator.model.specs import Isolation
 from orchestrator.reconcile.replicas import DRAIN_S
 
 
@@ -24,6 +26,8 @@ class AssignedReplica:
     decision: str
     valid_offline_s: int
     draining: bool
+    isolation: Isolation | None = None  # None: as it runs, since its policy cannot be read now
+    compute_millis: int = 0
 
 
 def assignments(
@@ -32,10 +36,11 @@ def assignments(
     sizes: Mapping[str, int],
     valid_offline_s: Mapping[ServiceRef, float],
     now_s: float,
+    isolation: Mapping[ServiceRef, Isolation] = MappingProxyType({}),
 ) -> dict[NodeName, tuple[AssignedReplica, ...]]:
     """For each of `nodes` and each node with a claim, in order of replica ids: none is a whole state too.
 
-    `sizes`: bytes of each artifact by digest.
+    `sizes`: bytes of each artifact by digest. `isolation`: of the services whose policy is known.
     """
     found: dict[NodeName, list[AssignedReplica]] = {node: [] for node in nodes}
     for claim in sorted(claims, key=lambda c: c.id):
@@ -45,7 +50,8 @@ def assignments(
         draining = claim.phase is ClaimPhase.DRAINING
         if claim.phase is ClaimPhase.RELEASED or (draining and now_s - claim.since_s >= DRAIN_S):
             continue
-        replicas.append(_assigned(claim, claim.hold, sizes, valid_offline_s, draining))
+        where = isolation.get(claim.hold.service)
+        replicas.append(_assigned(claim, claim.hold, sizes, valid_offline_s, draining, where))
     return {node: tuple(replicas) for node, replicas in found.items()}
 
 
@@ -55,6 +61,7 @@ def _assigned(
     sizes: Mapping[str, int],
     valid_offline_s: Mapping[ServiceRef, float],
     draining: bool,
+    isolation: Isolation | None,
 ) -> AssignedReplica:
     return AssignedReplica(
         replica=claim.id,
@@ -68,4 +75,6 @@ def _assigned(
         decision=claim.decision or "",
         valid_offline_s=int(valid_offline_s.get(hold.service, 0.0)),
         draining=draining,
+        isolation=isolation,
+        compute_millis=claim.need.compute_millis,
     )

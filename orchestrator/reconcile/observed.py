@@ -18,6 +18,7 @@ class SeenReplica:
     phase: ReplicaPhase
     reason: str = ""
     address: str = ""
+    restarts: int = 0  # of a process that its node starts again
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from workers.edge.events import (
     LinkLost,
     LinkOpened,
     ModelDrained,
+    ModelEnded,
     ModelLoaded,
     ModelLoadFailed,
     Restarted,
@@ -176,6 +177,17 @@ class AgentMachine(RuleBasedStateMachine):
         else:
             self.loaded[load.incarnation] = Loaded(load.replica)
             self.tell(ModelLoaded(load.incarnation))
+
+    @precondition(lambda self: self.loaded)
+    @rule(data=st.data(), twice=st.booleans())
+    def crash(self, data: st.DataObject, twice: bool) -> None:
+        """A model's own process ends; its host has taken it out before the agent hears of it."""
+        incarnation = data.draw(st.sampled_from(sorted(self.loaded)))
+        if self.loaded.pop(incarnation).drains:
+            self.drains.remove(incarnation)
+        self.tell(ModelEnded(incarnation, "crash"))
+        if twice:
+            self.tell(ModelEnded(incarnation, "crash"))
 
     @precondition(lambda self: self.drains)
     @rule(twice=st.booleans())

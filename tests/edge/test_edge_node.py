@@ -14,6 +14,7 @@ from fake_front import WAIT_S, FakeFront, digest_of
 
 from protos.inference.v2 import inference_pb2 as oip
 from protos.inference.v2 import inference_pb2_grpc as oip_grpc
+from protos.link.v1 import link_pb2 as pb
 
 pytestmark = pytest.mark.real
 
@@ -151,6 +152,77 @@ async def test_a_model_that_does_not_load_is_failed_and_the_running_one_stays(fr
     await front.until_phase("r1", "READY")
     result = await front.relay("ModelInfer", infer_request())
     assert result.metadata["skerry-version"] == "v1"
+
+
+async def test_a_replica_with_a_process_of_its_own_answers_and_its_crash_ends_nothing_else(
+    front: FakeFront, node: Node
+) -> None:
+    artifact = front.add(DENSE)
+    other = replica("r2", front.add(DENSE_V2), "v2", service="other")
+    own = replica("r1", artifact, isolation=pb.ISOLATION_PROCESS, memory_bytes=128 << 20, compute_millis=250)
+    front.assign(1, own, other)
+    agent = node.start(front.address, "127.0.0.1:0")
+    first = await front.until_phase("r1", "READY")
+    await front.until_phase("r2", "READY")
+    async with grpc.aio.insecure_channel(front.hellos[0].lan_address) as channel:
+        stub = oip_grpc.GRPCInferenceServiceStub(channel)
+        answer = await stub.ModelInfer(oip.ModelInferRequest.FromString(infer_request()))
+        assert answer.parameters["skerry_replica"].string_param == "r1"
+        (process,) = replicas_of(agent)
+        process.send_signal(signal.SIGSEGV)
+        failed = await front.until_phase("r1", "FAILED")
+        assert "ended by signal SIGSEGV" in failed.reason
+        assert "started again 1 s later" in failed.reason
+        assert failed.restarts == 1
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            await stub.ModelInfer(oip.ModelInferRequest.FromString(infer_request()))
+        await stub.ModelInfer(oip.ModelInferRequest.FromString(infer_request("other")))
+        again = await front.until_phase("r1", "READY")
+        assert (again.restarts, again.incarnation != first.incarnation) == (1, True)
+        await stub.ModelInfer(oip.ModelInferRequest.FromString(infer_request()))
+    assert len(front.hellos) == 1, "the link was never lost"
+    (process,) = replicas_of(agent)
+    node.stop()
+    process.wait(WAIT_S)
+
+
+async def test_one_that_hangs_leaves_the_agent_and_the_other_models_alone(front: FakeFront, node: Node) -> None:
+    own = replica("r1", front.add(DENSE), isolation=pb.ISOLATION_PROCESS)
+    front.assign(1, own, replica("r2", front.add(DENSE_V2), "v2", service="other"))
+    agent = node.start(front.address, "127.0.0.1:0")
+    await front.until_phase("r1", "READY")
+    await front.until_phase("r2", "READY")
+    (process,) = replicas_of(agent)
+    process.suspend()
+    stuck = [front.relay("ModelInfer", infer_request()) for _ in range(3)]
+    waiting = [asyncio.ensure_future(call) for call in stuck]
+    beats = front.heartbeats
+    for _ in range(20):
+        assert (await front.relay("ModelInfer", infer_request("other"))).code == OK
+    await front.until(lambda: front.heartbeats > beats, "a heartbeat")
+    assert not any(call.done() for call in waiting)
+    process.kill()  # as the agent does after 60 s
+    codes = {(await call).code for call in waiting}
+    assert codes == {grpc.StatusCode.UNAVAILABLE.value[0]}
+    await front.until_phase("r1", "FAILED")
+    await front.until_phase("r1", "READY")
+
+
+async def test_a_runaway_file_is_refused_before_it_shares_the_agents_process(front: FakeFront, node: Node) -> None:
+    """One flipped byte makes a size of 4 one of 1.1e9: loaded in the agent it took 4.6 GB and did not return."""
+    runaway = bytearray(DENSE)
+    runaway[1303] = 69
+    await serving(front, node)
+    front.assign(2, replica("r1", front.add(DENSE)), replica("r2", front.add(bytes(runaway)), "v2", service="other"))
+    state = await front.until_phase("r2", "FAILED")
+    assert "raise memory_mib" in state.reason
+    assert (await front.relay("ModelInfer", infer_request())).code == OK
+    assert node.process
+    assert psutil.Process(node.process.pid).memory_info().rss < 200 << 20
+
+
+def replicas_of(agent: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    return psutil.Process(agent.pid).children()
 
 
 async def test_a_successor_is_loaded_beside_and_then_takes_over(front: FakeFront, node: Node) -> None:

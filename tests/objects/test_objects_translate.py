@@ -5,13 +5,14 @@ import pytest
 from orchestrator.errors import InvalidRequest
 from orchestrator.model.ids import NodeName, ZoneName
 from orchestrator.model.resources import Resources
-from orchestrator.model.specs import DemandSpec, NodeSpec, SiteKind, Variant, ZoneSpec
+from orchestrator.model.specs import DemandSpec, NodeSpec, ServiceSpec, SiteKind, Variant, ZoneSpec
 from orchestrator.model.stored import Json, StoredObject
 from orchestrator.objects.translate import (
     policy_of,
     policy_spec,
     service_spec,
     site_spec,
+    under_policy,
     version_of,
     version_spec,
     zone_spec,
@@ -168,3 +169,25 @@ def test_what_was_measured_on_some_hardware_arrives_and_the_rest_is_as_anywhere(
         there = built.on(hardware_class)
         assert (there.service_p50_ms, there.service_p99_ms, there.need.memory_bytes // MIB) == figures
         assert (there.need.compute_millis, there.digest) == (built.need.compute_millis, built.digest)
+
+
+def test_a_process_of_its_own_is_claimed_and_given_back() -> None:
+    """Also on hardware with figures of its own, and when a decision is made again under another policy."""
+    profile = {"hardware_class": "pi", "latency": {"p50_ms": 1, "p99_ms": 2}, "memory_mib": 32}
+    version = stored(document("ModelVersion", {"model": "digits", "variants": [variant(profiles=[profile])]}, name="v"))
+    demand: Json = [{"zone": "z", "rate_rps": 1, "request_bytes": 1, "response_bytes": 1}]
+    named = stored(document("ModelService", {"model": "digits", "policy": "p", "demand": demand}, name="digits"))
+
+    def policy(isolation: str) -> StoredObject:
+        return stored(document("PlacementPolicy", {"isolation": isolation}, name="p"))
+
+    def needs(service: ServiceSpec) -> list[int]:
+        return [service.version.variants_on(on)[0].need.memory_bytes // MIB for on in ("any", "pi")]
+
+    shared = service_spec(named, version, policy("shared"), [], {})
+    own = service_spec(named, version, policy("process"), [], {})
+    assert [more - less for more, less in zip(needs(own), needs(shared), strict=True)] == [64, 64]
+    assert needs(shared)[1] == 32
+    assert under_policy(own, policy("shared"), [], 0.0) == shared
+    assert under_policy(shared, policy("process"), [], 0.0) == own
+    assert under_policy(own, policy("process"), [], 0.0) == own

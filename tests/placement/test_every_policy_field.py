@@ -228,6 +228,7 @@ CASES = {
     "stability.usd_per_stop": Case(100.0, look=placed_over_running),
     "stability.freeze": Case(["Fri 16:00-Mon 06:00 UTC"], look=placed_over_running),
     "rollout.max_concurrent_changes": Case(1, look=started),
+    "isolation": Case("process", look=placed_beside),
     "rollout.window_s": Case(20.0, {"bandwidth": {"rollout_mbps_per_site": 0.3}}, started_at_another),
 }  # fmt: skip
 

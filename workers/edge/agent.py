@@ -30,6 +30,7 @@ from workers.edge.events import (
     LinkLost,
     LinkOpened,
     ModelDrained,
+    ModelEnded,
     ModelLoaded,
     ModelLoadFailed,
     ProbeSampled,
@@ -37,6 +38,7 @@ from workers.edge.events import (
     Restarted,
     Ticked,
 )
+from workers.edge.failures import Failures
 from workers.edge.fetches import Fetches
 from workers.edge.resources import Announced
 from workers.probe.legs import LegWindow, RoundTrip
@@ -53,6 +55,7 @@ class _Model:
     incarnation: str
     want: ReplicaAssignment
     phase: Phase = Phase.STARTING
+    ready_s: float = 0.0  # when it became READY
 
 
 class Agent:
@@ -62,7 +65,7 @@ class Agent:
         self._site, self._boot = site, boot
         self._held = Assignment(revision=0)
         self._models: dict[str, _Model] = {}
-        self._failed: dict[Content, str] = {}
+        self._failures = Failures()
         self._fetches = Fetches()
         self._loads = 0
         self._kept: tuple[str, ...] | None = None  # the artifacts that the last pruning left, oldest use first
@@ -120,10 +123,18 @@ class Agent:
             case FetchFailed():
                 self._fetches.failed(event.digest, event.reason, now_s)
             case ModelLoaded():
-                return self._loaded(event.incarnation)
+                return self._loaded(event.incarnation, now_s)
             case ModelLoadFailed():
                 if model := self._take_out(event.incarnation, Phase.STARTING):
-                    self._failed[model.want.content] = event.reason
+                    if event.again:
+                        self._failures.ended(model.want.content, event.reason, 0.0, now_s)
+                    else:
+                        self._failures.refused(model.want.content, event.reason)
+            case ModelEnded():
+                model = self._models.pop(event.incarnation, None)
+                if model and model.phase is not Phase.DRAINING:
+                    served_s = now_s - model.ready_s if model.phase is Phase.READY else 0.0
+                    self._failures.ended(model.want.content, event.reason, served_s, now_s)
             case ArtifactSpoilt():
                 if model := self._take_out(event.incarnation, Phase.STARTING):
                     self._fetches.spoilt(model.want.content.artifact, event.reason, now_s)
@@ -132,12 +143,12 @@ class Agent:
                     return [UnloadModel(event.incarnation)]
         return []
 
-    def _loaded(self, incarnation: str) -> list[Action]:
+    def _loaded(self, incarnation: str, now_s: float) -> list[Action]:
         model = self._models.get(incarnation)
         if model is None:
             return [UnloadModel(incarnation)]  # nobody asked for it: it must not stay in memory
         if model.phase is Phase.STARTING:
-            model.phase = Phase.READY
+            model.phase, model.ready_s = Phase.READY, now_s
         return []
 
     def _take_out(self, incarnation: str, phase: Phase) -> _Model | None:
@@ -151,10 +162,9 @@ class Agent:
         """The same revision changes nothing; an older one is a message that was overtaken."""
         if assignment.revision <= self._held.revision:
             return []
-        self._held = assignment
+        self._held = assignment = assignment.after(self._held)
         # A changed assignment is a reason to try again what did not load, unless it is the very same replica.
-        contents = {replica.content for replica in assignment.replicas}
-        self._failed = {content: reason for content, reason in self._failed.items() if content in contents}
+        self._failures.keep({replica.content for replica in assignment.replicas})
         return [SaveAssignment(assignment)]
 
     def _opened(self, front: str, now_s: float) -> list[Action]:
@@ -194,7 +204,7 @@ class Agent:
         return actions + self._tidy(wanted)
 
     def _bring_up(self, want: ReplicaAssignment, now_s: float) -> list[Action]:
-        if want.content in self._failed:
+        if self._failures.waiting(want.content, now_s):
             return []
         if model := self._live(want.content):
             return self._describe(model, want)
@@ -269,10 +279,11 @@ class Agent:
 
     def _state(self, want: ReplicaAssignment, now_s: float) -> ReplicaState:
         replica = want.content.replica
-        if reason := self._failed.get(want.content, ""):
-            return ReplicaState(replica, "", Phase.FAILED, reason)
+        if failure := self._failures.waiting(want.content, now_s):
+            return ReplicaState(replica, "", Phase.FAILED, failure.reason, restarts=failure.restarts)
         if model := self._shown(want):
-            return ReplicaState(replica, model.incarnation, model.phase)
+            last = self._failures.last(want.content)
+            return ReplicaState(replica, model.incarnation, model.phase, restarts=last.restarts if last else 0)
         if want.draining:
             return ReplicaState(replica, "", Phase.STOPPED)
         if self._expired(want, now_s):

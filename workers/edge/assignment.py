@@ -1,6 +1,6 @@
 """What a node should hold, and what it says it holds: frozen values, apart from how they travel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from workers.edge.resources import Usage
@@ -25,6 +25,14 @@ class Artifact:
     format: str  # "tflite" or "savedmodel.tar"
 
 
+class Isolation(StrEnum):
+    """Where a replica runs: in the agent's process, or in one of its own that is held to its claim."""
+
+    UNTOLD = "untold"  # on the wire only: as it was assigned before
+    SHARED = "shared"
+    PROCESS = "process"
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What a replica is made of. Two assignments with the same content need no new load."""
@@ -34,6 +42,7 @@ class Content:
     service: str
     version: str
     artifact: Artifact
+    isolation: Isolation = Isolation.SHARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,7 @@ class ReplicaAssignment:
     decision: str
     valid_offline_s: int
     draining: bool
+    compute_millis: int = 0  # 0: not told
 
     @property
     def model_key(self) -> str:
@@ -57,6 +67,18 @@ class Assignment:
     revision: int
     replicas: tuple[ReplicaAssignment, ...] = ()
 
+    def after(self, held: "Assignment") -> "Assignment":
+        """With what it leaves untold taken from `held`: a control plane that cannot read a policy moves nothing."""
+        before = {each.content.replica: each.content.isolation for each in held.replicas}
+
+        def told(each: ReplicaAssignment) -> ReplicaAssignment:
+            if each.content.isolation is not Isolation.UNTOLD:
+                return each
+            isolation = before.get(each.content.replica, Isolation.SHARED)
+            return replace(each, content=replace(each.content, isolation=isolation))
+
+        return Assignment(self.revision, tuple(told(each) for each in self.replicas))
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaState:
@@ -66,6 +88,7 @@ class ReplicaState:
     reason: str = ""
     fetched_bytes: int = 0
     total_bytes: int = 0
+    restarts: int = 0  # of its process, since it last served steadily
 
 
 @dataclass(frozen=True, slots=True)

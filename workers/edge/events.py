@@ -49,6 +49,17 @@ class ModelLoaded:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoadFailed:
+    """`again`: its process crashed or hung, so that another try may do better; else the file is at fault."""
+
+    incarnation: str
+    reason: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEnded:
+    """The process of a loaded model is gone, and nobody asked for it."""
+
     incarnation: str
     reason: str
 
@@ -102,6 +113,7 @@ Event: TypeAlias = (
     | FetchFailed
     | ModelLoaded
     | ModelLoadFailed
+    | ModelEnded
     | ArtifactSpoilt
     | ModelDrained
     | LinkOpened

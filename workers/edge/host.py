@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVarTuple
 
@@ -22,6 +23,7 @@ from workers.edge.actions import (
     SendReport,
     UnloadModel,
 )
+from workers.edge.apart import Processes, ReplicaEnded
 from workers.edge.assignment import Artifact, Assignment, LanDemand, Report
 from workers.edge.bulk import FetchBroken
 from workers.edge.events import (
@@ -31,6 +33,7 @@ from workers.edge.events import (
     FetchFailed,
     FetchProgressed,
     ModelDrained,
+    ModelEnded,
     ModelLoaded,
     ModelLoadFailed,
 )
@@ -38,11 +41,13 @@ from workers.edge.link import Link
 from workers.edge.models import EdgeModels
 from workers.edge.state import Json, StateFolder
 from workers.edge.status import status_of
+from workers.edge.trials import Trials
 from workers.inference.errors import ModelLoadFailed as LoadFailed
 
 # A retired load goes on for those who name it: their routes change only after the successor was reported.
 LINGER_S = 1.0
 FETCHES_AT_ONCE = 2
+LOADS_AT_ONCE = 4
 
 Arguments = TypeVarTuple("Arguments")
 
@@ -59,12 +64,16 @@ class Host:
         link: Link,
         about: dict[str, Json],
         demand: Callable[[], tuple[LanDemand, ...]] = tuple,
+        processes: Processes | None = None,
     ) -> None:
         """`demand`: what LAN callers have asked for so far."""
         self._state, self._models, self._link, self._about, self._demand = state, models, link, about, demand
         self._artifacts = ArtifactFolder(state.artifacts)
+        self._trials = Trials(state.root / "tried", processes or Processes())
         # One thread: what is saved later was decided later.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        # Apart from the threads of all else: loads that hang must not keep a fetch from being checked.
+        self._loading = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="load")
         self._fetches: dict[str, asyncio.Task[None]] = {}
         self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
 
@@ -77,7 +86,13 @@ class Host:
                 if task := self._fetches.get(action.digest):
                     task.cancel()
             case LoadModel():
-                await inbox.put(await asyncio.to_thread(self._load, action))
+                loop = asyncio.get_running_loop()
+
+                def tell(event: Event) -> None:
+                    with suppress(RuntimeError):  # the loop is closed: the agent has stopped
+                        asyncio.run_coroutine_threadsafe(inbox.put(event), loop)
+
+                await inbox.put(await loop.run_in_executor(self._loading, self._load, action, tell))
             case DescribeModel():
                 self._models.describe(action.replica, action.incarnation)
             case DrainModel():
@@ -144,19 +159,28 @@ class Host:
             return FetchFailed(artifact.digest, f"{err}: free space on the disk of {self._state.root}")
         return ArtifactVerified(artifact.digest)
 
-    def _load(self, action: LoadModel) -> Event:
+    def _load(self, action: LoadModel, tell: Callable[[Event], None]) -> Event:
         """In a thread: checks the file once more, then loads it."""
         artifact = action.replica.content.artifact
         try:
             path = self._artifacts.verified(artifact.digest)
             if path is None:
                 return ArtifactSpoilt(action.incarnation, "the file on disk was spoilt or gone; it is fetched again")
-            self._models.load(action.replica, action.incarnation, path)
+            self._trials.pass_first(action.replica, self._models.source(action.replica, action.incarnation, path))
+            self._models.load(action.replica, action.incarnation, path, lambda why: self._ended(action, why, tell))
         except (ArtifactError, OSError) as err:
             return ArtifactSpoilt(action.incarnation, f"the file on disk cannot be read: {err}")
         except LoadFailed as err:
             return ModelLoadFailed(action.incarnation, str(err))
+        except ReplicaEnded as err:
+            return ModelLoadFailed(action.incarnation, str(err), again=True)
         return ModelLoaded(action.incarnation)
+
+    def _ended(self, action: LoadModel, reason: str, tell: Callable[[Event], None]) -> None:
+        """In a thread: a model's own process is gone. Its callers are sent elsewhere before the agent knows."""
+        _log.error("the process of a replica ended", extra={"incarnation": action.incarnation, "reason": reason})
+        self._models.unload(action.incarnation)
+        tell(ModelEnded(action.incarnation, reason))
 
     async def _drain(self, incarnation: str, inbox: asyncio.Queue[Event]) -> None:
         self._models.retire(incarnation)
@@ -165,6 +189,7 @@ class Host:
         await inbox.put(ModelDrained(incarnation))
 
     def _prune(self, keep: frozenset[str]) -> None:
+        self._trials.forget(keep)
         if gone := self._artifacts.prune(keep):
             _log.info("deleted artifacts that nothing uses", extra={"digests": gone})
 

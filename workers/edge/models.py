@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
-from workers.edge.assignment import ReplicaAssignment
+from workers.edge.apart import Apart, Limits, Processes
+from workers.edge.assignment import Isolation, ReplicaAssignment
 from workers.gateway.payload import Malformed, model_name
 from workers.inference.dataplane import INCARNATION_KEY, NAMESPACE_KEY, DataPlane, ModelSource, Reply
 from workers.inference.errors import InferenceError, ModelNotReady, ModelUnknown
@@ -20,9 +22,19 @@ _OF_A_MODEL = frozenset(
 )
 
 
+class Plane(Protocol):
+    """One loaded model, in this process or in its own."""
+
+    def handle(self, method: str, payload: bytes, metadata: Mapping[str, str]) -> Reply:
+        """Raises InferenceError."""
+        ...
+
+    def drain(self, name: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Load:
-    plane: DataPlane
+    plane: Plane
     key: str
     metadata: Mapping[str, str]
 
@@ -30,8 +42,15 @@ class _Load:
 class EdgeModels:
     """Thread-safe. The newest load of a service that is not retired answers those who name no incarnation."""
 
-    def __init__(self, site: str, node: str, new_plane: Callable[[], DataPlane] = DataPlane) -> None:
+    def __init__(
+        self,
+        site: str,
+        node: str,
+        new_plane: Callable[[], DataPlane] = DataPlane,
+        processes: Processes | None = None,
+    ) -> None:
         self._site, self._node, self._new_plane = site, node, new_plane
+        self._processes = processes or Processes()
         self._changes = threading.Lock()
         self._loading = threading.Lock()  # one at a time: two would take twice the memory and neither be sooner
         # Replaced, never changed: calls read them without a lock. In order of loading.
@@ -40,15 +59,30 @@ class EdgeModels:
         self._awaited: frozenset[str] = frozenset()  # keys of assigned services, loaded or not
         self._server = new_plane()  # answers what is asked of the server, not of a model
 
-    def load(self, replica: ReplicaAssignment, incarnation: str, path: Path) -> None:
-        """Blocks while the model loads and warms up. Raises ModelLoadFailed; what runs is not touched."""
-        plane, key = self._new_plane(), replica.model_key
-        content, metadata = replica.content, self._metadata(replica)
-        source = ModelSource(key, content.version, path, content.artifact.format, incarnation, metadata)
+    def load(
+        self, replica: ReplicaAssignment, incarnation: str, path: Path, ended: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Blocks while the model loads and warms up. Raises ModelLoadFailed, ReplicaEnded; what runs is not touched.
+
+        `ended` is called with the reason, in another thread, when a model's own process ends later by itself.
+        """
+        source = self.source(replica, incarnation, path)
+        own = replica.content.isolation is Isolation.PROCESS
+        # A process of its own is not under the lock of loads: one that hangs delays no other, and it is bounded.
+        limits = Limits(replica.memory_bytes, replica.compute_millis)
+        plane = self._processes.start(source, limits, ended) if own else self._shared(source)
+        with self._changes:
+            self._loads = {**self._loads, incarnation: _Load(plane, source.name, source.metadata)}
+
+    def _shared(self, source: ModelSource) -> Plane:
+        plane = self._new_plane()
         with self._loading:
             plane.load(source)
-        with self._changes:
-            self._loads = {**self._loads, incarnation: _Load(plane, key, metadata)}
+        return plane
+
+    def source(self, replica: ReplicaAssignment, incarnation: str, path: Path) -> ModelSource:
+        content, metadata = replica.content, self._metadata(replica)
+        return ModelSource(replica.model_key, content.version, path, content.artifact.format, incarnation, metadata)
 
     def describe(self, replica: ReplicaAssignment, incarnation: str) -> None:
         """Answers name the replica's decision of now."""
@@ -68,6 +102,8 @@ class EdgeModels:
             load.plane.drain(load.key)
 
     def unload(self, incarnation: str) -> None:
+        if (load := self._loads.get(incarnation)) and isinstance(load.plane, Apart):
+            self._processes.end(load.plane)
         with self._changes:
             self._loads = {known: load for known, load in self._loads.items() if known != incarnation}
             self._retired -= {incarnation}

@@ -14,6 +14,8 @@ from protos.link.v1 import link_pb2 as pb
 from workers.edge import membership
 from workers.edge.addresses import on_loopback
 from workers.edge.agent import Agent
+from workers.edge.apart import Processes
+from workers.edge.cgroups import Cgroups
 from workers.edge.dialling import Dial, Fronts
 from workers.edge.errors import AddressRefused
 from workers.edge.events import Restarted
@@ -64,15 +66,21 @@ def run_agent(settings: EdgeSettings) -> None:
         _refuse_plain_text("--lan", [settings.lan] if settings.lan else [])
     state = StateFolder(settings.state_dir)
     try:
-        models = EdgeModels(settings.site, settings.node)
+        processes = Processes(Cgroups.delegated())
+        models = EdgeModels(settings.site, settings.node, processes=processes)
         gateway = LanGateway(models)
-        asyncio.run(_serve(settings, state, models, gateway, _listen(settings, gateway)))
+        asyncio.run(_serve(settings, state, models, processes, gateway, _listen(settings, gateway)))
     finally:
         state.close()
 
 
 async def _serve(
-    settings: EdgeSettings, state: StateFolder, models: EdgeModels, gateway: LanGateway, lan: InferenceServer | None
+    settings: EdgeSettings,
+    state: StateFolder,
+    models: EdgeModels,
+    processes: Processes,
+    gateway: LanGateway,
+    lan: InferenceServer | None,
 ) -> None:
     reader = MachineReader(state.root)
     machine = reader.machine()
@@ -83,7 +91,9 @@ async def _serve(
     link = Link(LinkSettings(dial, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
     renewing = Renewal(settings.state_dir, hello.software, dial.learn).run() if settings.joined else _never()
     agent = Agent(settings.site, boot=secrets.token_hex(4))
-    host = Host(state, models, link, {**_about(settings, hello), "machine": machine_facts(machine)}, gateway.totals)
+    host = Host(
+        state, models, link, {**_about(settings, hello), "machine": machine_facts(machine)}, gateway.totals, processes
+    )
     if held:
         host.serve_services(held)
     inbox.put_nowait(Restarted(held, state.offline_s()))
@@ -95,10 +105,11 @@ async def _serve(
             run(agent, host, inbox),
             link.run(lambda: agent.held_revision),
             renewing,
-            sampled(reader, machine, tuple, inbox),
+            sampled(reader, machine, processes.ids, inbox),
             _stopped(stop, relay, lan),
         )
     finally:
+        processes.close()
         if lan and not stop.is_set():
             lan.stop(0.0)  # refused or broken: nobody waits
 

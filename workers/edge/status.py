@@ -22,6 +22,7 @@ def status_of(report: Report, about: Mapping[str, Json], problem: str) -> dict[s
                 "incarnation": state.incarnation,
                 "fetched_bytes": state.fetched_bytes,
                 "total_bytes": state.total_bytes,
+                "restarts": state.restarts,
             }
             for state in report.replicas
         ],

@@ -1,7 +1,16 @@
 """Between the wire's messages and the agent's values."""
 
 from protos.link.v1 import link_pb2 as pb
-from workers.edge.assignment import Artifact, Assignment, Content, Phase, ReplicaAssignment, ReplicaState, Report
+from workers.edge.assignment import (
+    Artifact,
+    Assignment,
+    Content,
+    Isolation,
+    Phase,
+    ReplicaAssignment,
+    ReplicaState,
+    Report,
+)
 from workers.edge.resources import Machine, Usage
 from workers.probe.wire import leg_message
 
@@ -13,6 +22,13 @@ _PHASES = {
     Phase.STOPPED: pb.REPLICA_PHASE_STOPPED,
     Phase.FAILED: pb.REPLICA_PHASE_FAILED,
 }
+
+_ISOLATIONS = {
+    Isolation.UNTOLD: pb.ISOLATION_UNSPECIFIED,
+    Isolation.SHARED: pb.ISOLATION_SHARED,
+    Isolation.PROCESS: pb.ISOLATION_PROCESS,
+}
+_TOLD = {number: isolation for isolation, number in _ISOLATIONS.items()}
 
 
 def assignment_from(message: pb.Assignment) -> Assignment:
@@ -71,12 +87,15 @@ def _usage_to(usage: Usage) -> pb.Usage:
 
 def _replica_from(message: pb.ReplicaAssignment) -> ReplicaAssignment:
     artifact = Artifact(message.artifact.digest, message.artifact.size_bytes, message.artifact.format)
+    isolation = _TOLD.get(message.isolation, Isolation.UNTOLD)
+    namespace = message.namespace or "default"
     return ReplicaAssignment(
-        content=Content(message.replica, message.namespace or "default", message.service, message.version, artifact),
+        content=Content(message.replica, namespace, message.service, message.version, artifact, isolation),
         memory_bytes=message.memory_bytes,
         decision=message.decision,
         valid_offline_s=message.valid_offline_s,
         draining=message.draining,
+        compute_millis=message.compute_millis,
     )
 
 
@@ -92,6 +111,8 @@ def _replica_to(replica: ReplicaAssignment) -> pb.ReplicaAssignment:
         decision=replica.decision,
         valid_offline_s=replica.valid_offline_s,
         draining=replica.draining,
+        isolation=_ISOLATIONS[content.isolation],
+        compute_millis=replica.compute_millis,
     )
 
 
@@ -103,4 +124,5 @@ def _state_to(state: ReplicaState) -> pb.ReplicaState:
         reason=state.reason,
         fetched_bytes=state.fetched_bytes,
         total_bytes=state.total_bytes,
+        restarts=state.restarts,
     )

@@ -16,6 +16,12 @@ class ReplicaPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPLICA_PHASE_DRAINING: _ClassVar[ReplicaPhase]
     REPLICA_PHASE_STOPPED: _ClassVar[ReplicaPhase]
     REPLICA_PHASE_FAILED: _ClassVar[ReplicaPhase]
+
+class Isolation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ISOLATION_UNSPECIFIED: _ClassVar[Isolation]
+    ISOLATION_SHARED: _ClassVar[Isolation]
+    ISOLATION_PROCESS: _ClassVar[Isolation]
 REPLICA_PHASE_UNSPECIFIED: ReplicaPhase
 REPLICA_PHASE_FETCHING: ReplicaPhase
 REPLICA_PHASE_STARTING: ReplicaPhase
@@ -23,6 +29,9 @@ REPLICA_PHASE_READY: ReplicaPhase
 REPLICA_PHASE_DRAINING: ReplicaPhase
 REPLICA_PHASE_STOPPED: ReplicaPhase
 REPLICA_PHASE_FAILED: ReplicaPhase
+ISOLATION_UNSPECIFIED: Isolation
+ISOLATION_SHARED: Isolation
+ISOLATION_PROCESS: Isolation
 
 class AuthorityRequest(_message.Message):
     __slots__ = ()
@@ -219,20 +228,22 @@ class LanDemand(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., service: _Optional[str] = ..., calls: _Optional[int] = ..., failed: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ...) -> None: ...
 
 class ReplicaState(_message.Message):
-    __slots__ = ("replica", "incarnation", "phase", "reason", "fetched_bytes", "total_bytes")
+    __slots__ = ("replica", "incarnation", "phase", "reason", "fetched_bytes", "total_bytes", "restarts")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     FETCHED_BYTES_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     phase: ReplicaPhase
     reason: str
     fetched_bytes: int
     total_bytes: int
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ..., fetched_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+    restarts: int
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., phase: _Optional[_Union[ReplicaPhase, str]] = ..., reason: _Optional[str] = ..., fetched_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class LegEstimate(_message.Message):
     __slots__ = ("source", "target", "rtt_p50_ms", "rtt_p99_ms", "up_bps", "down_bps", "samples", "newest_age_ms", "method", "rtt_p95_ms", "rtt_p99_low_ms", "rtt_p99_high_ms", "up_p10_bps", "down_p10_bps", "round_trips", "rtt_p05_ms")
@@ -293,7 +304,7 @@ class Assignment(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaAssignment, _Mapping]]] = ...) -> None: ...
 
 class ReplicaAssignment(_message.Message):
-    __slots__ = ("replica", "namespace", "service", "version", "artifact", "memory_bytes", "decision", "valid_offline_s", "draining")
+    __slots__ = ("replica", "namespace", "service", "version", "artifact", "memory_bytes", "decision", "valid_offline_s", "draining", "isolation", "compute_millis")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +314,8 @@ class ReplicaAssignment(_message.Message):
     DECISION_FIELD_NUMBER: _ClassVar[int]
     VALID_OFFLINE_S_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    ISOLATION_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     replica: str
     namespace: str
     service: str
@@ -312,7 +325,9 @@ class ReplicaAssignment(_message.Message):
     decision: str
     valid_offline_s: int
     draining: bool
-    def __init__(self, replica: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., decision: _Optional[str] = ..., valid_offline_s: _Optional[int] = ..., draining: _Optional[bool] = ...) -> None: ...
+    isolation: Isolation
+    compute_millis: int
+    def __init__(self, replica: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., decision: _Optional[str] = ..., valid_offline_s: _Optional[int] = ..., draining: _Optional[bool] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., compute_millis: _Optional[int] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("digest", "size_bytes", "format")
