@@ -5,6 +5,7 @@ set -euo pipefail
 missing=()
 [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing+=(postgresql)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0

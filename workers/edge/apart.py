@@ -79,7 +79,10 @@ class Apart:
 
         `ended` is called once, with the reason, if the process ends later and not by `close`.
         """
-        control = self._spawn()
+        try:
+            control = self._spawn()
+        except OSError as err:  # no more processes or descriptors, or an interpreter that was moved away
+            raise ReplicaEnded(f"no process can be started for it: {err}: see what the node runs and may run") from err
         try:
             loaded = self._charge(control)
         except BaseException:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from workers.edge import joining_command
 from workers.edge import options as given
+from workers.edge.configured import ConfigurationRefused, with_configuration
 
 if TYPE_CHECKING:
     from workers.edge.membership import Membership
@@ -41,7 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Usage errors exit with 2 through argparse."""
     # gRPC writes of each handshake that fails, in words of its own; what it means is told by our log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    try:
+        arguments = with_configuration(sys.argv[1:] if argv is None else argv, os.environ, parser)
+    except ConfigurationRefused as err:
+        print(f"skerry-edge: {err}", file=sys.stderr)
+        return USAGE
+    options = parser.parse_args(arguments)
     return int(options.work(options))
 
 
@@ -153,6 +160,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="options as TOML; SKERRY_EDGE_SITE and so on in the environment too"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     join = joining_command.add_join(commands)
     _add_serving(join)

@@ -28,6 +28,7 @@ from workers.edge.models import EdgeModels
 from workers.edge.relay import RelayServer
 from workers.edge.renewal import Renewal, folder_of
 from workers.edge.resources import Machine
+from workers.edge.service import ServiceManager
 from workers.edge.state import Json, StateFolder
 from workers.edge.status import machine_facts
 from workers.edge.wire import machine_to
@@ -97,7 +98,7 @@ async def _serve(
     if held:
         host.serve_services(held)
     inbox.put_nowait(Restarted(held, state.offline_s()))
-    stop = asyncio.Event()
+    stop, manager = asyncio.Event(), ServiceManager(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
@@ -106,7 +107,8 @@ async def _serve(
             link.run(lambda: agent.held_revision),
             renewing,
             sampled(reader, machine, processes.ids, inbox),
-            _stopped(stop, relay, lan),
+            manager.watched(lambda: link.problem),
+            _stopped(stop, relay, lan, manager),
         )
     finally:
         processes.close()
@@ -114,9 +116,12 @@ async def _serve(
             lan.stop(0.0)  # refused or broken: nobody waits
 
 
-async def _stopped(stop: asyncio.Event, relay: RelayServer, lan: InferenceServer | None) -> None:
+async def _stopped(
+    stop: asyncio.Event, relay: RelayServer, lan: InferenceServer | None, manager: ServiceManager
+) -> None:
     """Told to stop: take no more calls and finish those under way, while the links are still there to answer on."""
     await stop.wait()
+    manager.stopping()
     _log.info("stopping: finishing the calls under way")
     leaving = [asyncio.ensure_future(relay.leave(DRAIN_S))]
     if lan:
