@@ -96,11 +96,14 @@ def test_it_answers_as_the_same_model_in_this_process(processes: Processes) -> N
     for method, payload in (
         ("ModelInfer", infer_request()),
         ("ModelInfer", rows(100_000)),  # 1.6 MB
-        ("ModelMetadata", oip.ModelMetadataRequest(name="dense").SerializeToString()),
         ("ModelReady", oip.ModelReadyRequest(name="dense").SerializeToString()),
     ):
         full = f"/inference.GRPCInferenceService/{method}"
         assert apart.handle(full, payload, {}) == here.handle(full, payload, {})
+    asked = oip.ModelMetadataRequest(name="dense").SerializeToString()
+    told = [each.handle("/inference.GRPCInferenceService/ModelMetadata", asked, {}) for each in (apart, here)]
+    theirs, ours = (oip.ModelMetadataResponse.FromString(reply.payload) for reply in told)  # a map has no order
+    assert theirs == ours
     for payload, metadata in (
         (infer_request(columns=5), {}),
         (b"\xff\xff", {}),
