@@ -1,6 +1,7 @@
 """A front and agents, on real connections and real processes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,11 +42,19 @@ class Node:
     program: tuple[str, ...] = SKERRY_EDGE
 
     def start(self, front: str, lan: str = "none", *more: str) -> subprocess.Popen[bytes]:
-        options = ["--site", "s1", "--node", "n1", "--front", front, "--lan", lan, "--state-dir", str(self.state_dir)]
+        return self.command("run", "--site", "s1", "--node", "n1", "--front", front, "--lan", lan, *more)
+
+    def command(self, verb: str, *options: str, **variables: str) -> subprocess.Popen[bytes]:
+        """One that serves, with `variables` in its environment."""
+        command = [*self.program, verb, *options, "--state-dir", str(self.state_dir), "--probe-interval-s", "0.05"]
         with self.log.open("ab") as log:
-            command = [*self.program, "run", *options, "--probe-interval-s", "0.05", *more]
-            self.process = subprocess.Popen(command, stderr=log, stdout=log)
+            self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **variables})
         return self.process
+
+    def told(self, verb: str, *options: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """One that ends by itself."""
+        command = [*self.program, verb, *options, "--state-dir", str(self.state_dir)]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=3 * WAIT_S)
 
     def status(self) -> dict[str, Any]:
         """What `skerry-edge status` says, without a process for it."""

@@ -46,6 +46,7 @@ class FakeFront(
         self.port = 0
         self._heard = asyncio.Event()
         self._assigned = asyncio.Event()
+        self._ended = asyncio.Event()
         self._server: grpc.aio.Server | None = None
         self._to_node: asyncio.Queue[pb.RelayCall] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[pb.RelayResult]] = {}
@@ -77,6 +78,11 @@ class FakeFront(
     def add(self, data: bytes) -> pb.Artifact:
         self.artifacts[digest_of(data)] = data
         return pb.Artifact(digest=digest_of(data), size_bytes=len(data), format="tflite")
+
+    def end(self, code: grpc.StatusCode, said: str) -> None:
+        """The attachment that is open ends with this, and every other that is tried."""
+        self.refuse = (code, said)
+        self._ended.set()
 
     def assign(self, revision: int, *replicas: pb.ReplicaAssignment) -> None:
         self.assignment = pb.Assignment(revision=revision, replicas=replicas)
@@ -130,16 +136,23 @@ class FakeFront(
         welcome.fronts.extend(self.fronts)
         await context.write(pb.FrontMessage(welcome=welcome))
         self._assigned.set()
-        writing = asyncio.create_task(self._push(context))
+        writing, reading = asyncio.create_task(self._push(context)), asyncio.create_task(self._hear(context))
+        ending = asyncio.create_task(self._ended.wait())
         try:
-            while (message := await context.read()) is not grpc.aio.EOF:
-                if message.WhichOneof("kind") == "report":
-                    self.reports.append(message.report)
-                else:
-                    self.heartbeats += 1
-                self._heard.set()
+            await asyncio.wait([reading, ending], return_when=asyncio.FIRST_COMPLETED)
+            if self.refuse:
+                await context.abort(*self.refuse)
         finally:
-            writing.cancel()
+            for task in (writing, reading, ending):
+                task.cancel()
+
+    async def _hear(self, context: Any) -> None:
+        while (message := await context.read()) is not grpc.aio.EOF:
+            if message.WhichOneof("kind") == "report":
+                self.reports.append(message.report)
+            else:
+                self.heartbeats += 1
+            self._heard.set()
 
     async def _push(self, context: Any) -> None:
         while True:

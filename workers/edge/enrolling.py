@@ -94,9 +94,9 @@ async def leaf_of(address: str) -> x509.Certificate:
     with suppress(OSError, ssl.SSLError):
         await writer.wait_closed()
     try:
-        return x509.load_der_x509_certificate(der or b"")
-    except ValueError as err:
-        raise Unreachable(f"{address}: shows a certificate that cannot be read ({err}): {ENROLMENT_REMEDY}") from err
+        return certificates_from_pem(ssl.DER_cert_to_PEM_cert(der or b"").encode(), f"the certificate of {address}")[0]
+    except IdentityError as err:
+        raise Unreachable(f"{err}: {ENROLMENT_REMEDY}") from err
 
 
 def check_dates(certificate: x509.Certificate, address: str, at: datetime.datetime) -> None:

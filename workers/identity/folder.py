@@ -6,9 +6,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from workers.identity.errors import IdentityUnreadable, NotEnrolled
+from workers.identity.errors import IdentityUnreadable, NotEnrolled, NotTrusted
 from workers.identity.keys import Key, certificates_from_pem, fingerprint, key_from_pem, key_to_pem, new_key
 from workers.identity.names import Identity, identity_of
+from workers.identity.trust import check_leads_to
 
 KEY, CERTIFICATE, AUTHORITY = "key.pem", "certificate.pem", "authority.pem"
 
@@ -59,7 +60,8 @@ class IdentityFolder:
     def save(self, certificate_pem: bytes, authority_pem: bytes) -> Held:
         """Checked before anything is written. Raises IdentityUnreadable, OSError."""
         held = _checked((self.root / KEY).read_bytes(), certificate_pem, authority_pem, self.root)
-        # The authority first: between the two, the old certificate still leads to it, or is of no use to anybody.
+        # The authority first: between the two, the old certificate still leads to it, or is of no use to anybody, and
+        # its key gets another.
         self._write(AUTHORITY, authority_pem)
         self._write(CERTIFICATE, certificate_pem)
         return held
@@ -101,7 +103,11 @@ def _checked(key_pem: bytes, certificate_pem: bytes, authority_pem: bytes, root:
     """Raises IdentityUnreadable."""
     key = key_from_pem(key_pem, str(root / KEY))
     chain = certificates_from_pem(certificate_pem, str(root / CERTIFICATE))
-    certificates_from_pem(authority_pem, str(root / AUTHORITY))
+    authority = certificates_from_pem(authority_pem, str(root / AUTHORITY))
     if fingerprint(key) != fingerprint(chain[0]):
         raise IdentityUnreadable(f"{root / CERTIFICATE} is not of the key in {root / KEY}")
-    return Held(key_pem, certificate_pem, authority_pem, identity_of(chain[0]), chain[0])
+    try:
+        check_leads_to(chain, authority)  # a byte that was flipped in it is told here, and not as a failed handshake
+        return Held(key_pem, certificate_pem, authority_pem, identity_of(chain[0]), chain[0])
+    except NotTrusted as err:
+        raise IdentityUnreadable(f"{root / CERTIFICATE} beside {AUTHORITY}: {err}") from err

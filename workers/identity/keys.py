@@ -3,6 +3,7 @@
 import hashlib
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -12,6 +13,8 @@ from workers.identity.errors import IdentityUnreadable
 Key = ec.EllipticCurvePrivateKey
 
 MOST_PEM_BYTES = 64 << 10  # a chain of ten certificates takes 10 KiB
+
+_SPOILT = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 def new_key() -> Key:
@@ -29,7 +32,7 @@ def key_from_pem(data: bytes, what: str) -> Key:
     """`what`: the file, for the error. Raises IdentityUnreadable."""
     try:
         key = serialization.load_pem_private_key(data, None)
-    except (ValueError, TypeError) as err:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise IdentityUnreadable(f"{what}: no private key can be read from it: {err}") from err
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise IdentityUnreadable(f"{what}: holds a key of another kind than ECDSA")
@@ -51,12 +54,16 @@ def request_for(key: Key, name: str) -> bytes:
 
 
 def certificates_from_pem(data: bytes, what: str) -> list[x509.Certificate]:
-    """At least one. Raises IdentityUnreadable."""
+    """At least one, and each can be looked into: what is wrong with one is found here. Raises IdentityUnreadable."""
     if len(data) > MOST_PEM_BYTES:
         raise IdentityUnreadable(f"{what}: {len(data)} bytes, more than {MOST_PEM_BYTES}")
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError as err:
+        found = x509.load_pem_x509_certificates(data)
+        for one in found:
+            # Parsed when they are first asked for.
+            _ = one.public_key(), one.extensions, one.not_valid_before_utc, one.not_valid_after_utc
+        return found
+    except _SPOILT as err:
         raise IdentityUnreadable(f"{what}: no certificate can be read from it: {err}") from err
 
 

@@ -54,7 +54,8 @@ def token_from(text: str) -> Token:
         raise TokenInvalid(f"token of {len(text.strip())} characters: it is not {PREFIX}.ID.SECRET.PIN: {remedy}")
     _, id, secret, pin = parts
     if not _ID.fullmatch(id) or _bytes(secret, SECRET_BYTES) is None or (digest := _bytes(pin, 32)) is None:
-        raise TokenInvalid(f"token {id[:8]!r}: it is cut short or mistyped: {remedy}")
+        shown = id if _ID.fullmatch(id) else "of another form"  # whatever stands in its place may be the secret
+        raise TokenInvalid(f"token {shown}: it is cut short or mistyped: {remedy}")
     return Token(id, secret, digest.hex())
 
 
@@ -79,4 +80,5 @@ def _bytes(text: str, length: int) -> bytes | None:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
-    return data if len(data) == length else None
+    # One text for one token: base64's last character has bits to spare.
+    return data if len(data) == length and _short(data) == text else None

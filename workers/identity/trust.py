@@ -3,7 +3,7 @@
 import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from workers.identity.errors import NotTrusted
 from workers.identity.keys import fingerprint
@@ -19,13 +19,18 @@ def proven(
     """
     for certificate in chain:
         _check_time(certificate, at)
-    for above, below in zip([*chain[1:], None], chain, strict=True):
-        _check_issued(below, [above] if above else authority)
+    check_leads_to(chain, authority)
     found = identity_of(chain[0])
     hosts = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     if found.role is not role or role.host not in hosts.get_values_for_type(x509.DNSName):
         raise NotTrusted(f"certificate {serial_of(chain[0])} is of {found}, not of a {role}")
     return found
+
+
+def check_leads_to(chain: list[x509.Certificate], authority: list[x509.Certificate]) -> None:
+    """Each was issued by the next, and the last by the authority. Raises NotTrusted."""
+    for above, below in zip([*chain[1:], None], chain, strict=True):
+        _check_issued(below, [above] if above else authority)
 
 
 def _check_time(certificate: x509.Certificate, at: datetime.datetime) -> None:
@@ -41,7 +46,7 @@ def _check_issued(certificate: x509.Certificate, issuers: list[x509.Certificate]
     for issuer in issuers:
         try:
             certificate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError):
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
             continue
         if _may_issue(issuer):
             return
