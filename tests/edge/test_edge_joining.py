@@ -213,10 +213,12 @@ async def test_a_foreign_token_is_never_told(there: Installation, node: Node) ->
 async def test_a_token_may_come_by_file_or_stdin(there: Installation, node: Node, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(there.enrolment.token() + "\n")
-    code, said = await told(
-        node, "join", there.enrolment.address, "--token-file", str(file), "--node", "n1", "--no-run"
-    )
+    options = ["join", there.enrolment.address, "--node", "n1", "--no-run"]
+    code, said = await told(node, *options, "--token-file", str(file))
     assert code == 0, said
+    done = await asyncio.to_thread(node.told, *options, "--anew", "--token-file", "-", stdin=there.enrolment.token())
+    assert done.returncode == 0, done.stderr
+    assert len(there.enrolment.nodes) == 2
     file.write_text("")
     for name, remedy in ((str(file), "is empty"), (str(tmp_path / "nowhere"), "cannot be read")):
         code, said = await told(node, "join", there.enrolment.address, "--token-file", name)

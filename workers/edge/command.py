@@ -145,9 +145,11 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    import asyncio
+
     from workers.edge.doctor import State, as_json, as_table, examine
 
-    checks = examine(options.state_dir.expanduser())
+    checks = asyncio.run(examine(options.state_dir.expanduser()))
     print(as_json(checks) if options.output == "json" else as_table(checks))
     return REFUSED if any(check.state is State.FAIL for check in checks) else 0
 

@@ -1,5 +1,6 @@
 """`skerry-edge doctor`: looks at everything that a node stands on, and changes nothing."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -33,15 +34,15 @@ def fail(name: str, found: str, remedy: str) -> Check:
     return Check(name, State.FAIL, found, remedy)
 
 
-def examine(root: Path) -> list[Check]:
+async def examine(root: Path) -> list[Check]:
     """All checks of one state folder, those of the network with a bound each."""
     # Imported here: these use the words above.
     from workers.edge import doctor_disk, doctor_network
 
-    if not root.is_dir():
+    if not await asyncio.to_thread(root.is_dir):
         remedy = "give the --state-dir that `join` or `run` was given"
         return [fail("state folder", f"{root} is no folder", remedy)]
-    return [*doctor_disk.examine(root), *doctor_network.examine(root)]
+    return [*await asyncio.to_thread(doctor_disk.examine, root), *await doctor_network.examine(root)]
 
 
 def as_json(checks: Sequence[Check]) -> str:

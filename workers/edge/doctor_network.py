@@ -27,10 +27,10 @@ from workers.identity.names import identity_of
 WAIT_S = 5.0
 
 
-def examine(root: Path) -> list[Check]:
+async def examine(root: Path) -> list[Check]:
     joined, held = _joined(root), _held(root)
     fronts = joined.fronts if joined else _plain_front(root)
-    return [*asyncio.run(_dialled(fronts, joined, held)), *_lan(root, joined)]
+    return [*await _dialled(fronts, joined, held), *_lan(root, joined)]
 
 
 async def _dialled(fronts: tuple[str, ...], joined: Membership | None, held: Held | None) -> list[Check]:

@@ -9,7 +9,7 @@ from cryptography import x509
 from workers.identity.errors import IdentityUnreadable, NotEnrolled, NotTrusted
 from workers.identity.keys import Key, certificates_from_pem, fingerprint, key_from_pem, key_to_pem, new_key
 from workers.identity.names import Identity, identity_of
-from workers.identity.trust import check_leads_to
+from workers.identity.trust import check_leads_to, check_whole
 
 KEY, CERTIFICATE, AUTHORITY = "key.pem", "certificate.pem", "authority.pem"
 
@@ -107,7 +107,9 @@ def _checked(key_pem: bytes, certificate_pem: bytes, authority_pem: bytes, root:
     if fingerprint(key) != fingerprint(chain[0]):
         raise IdentityUnreadable(f"{root / CERTIFICATE} is not of the key in {root / KEY}")
     try:
-        check_leads_to(chain, authority)  # a byte that was flipped in it is told here, and not as a failed handshake
+        # A byte that was flipped in either is told here, and not as a failed handshake.
+        check_whole(authority)
+        check_leads_to(chain, authority)
         return Held(key_pem, certificate_pem, authority_pem, identity_of(chain[0]), chain[0])
     except NotTrusted as err:
         raise IdentityUnreadable(f"{root / CERTIFICATE} beside {AUTHORITY}: {err}") from err

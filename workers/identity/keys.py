@@ -61,7 +61,8 @@ def certificates_from_pem(data: bytes, what: str) -> list[x509.Certificate]:
         found = x509.load_pem_x509_certificates(data)
         for one in found:
             # Parsed when they are first asked for.
-            _ = one.public_key(), one.extensions, one.not_valid_before_utc, one.not_valid_after_utc
+            _ = one.public_key(), one.extensions, one.issuer, one.subject
+            _ = one.not_valid_before_utc, one.not_valid_after_utc
         return found
     except _SPOILT as err:
         raise IdentityUnreadable(f"{what}: no certificate can be read from it: {err}") from err

@@ -33,6 +33,13 @@ def check_leads_to(chain: list[x509.Certificate], authority: list[x509.Certifica
         _check_issued(below, [above] if above else authority)
 
 
+def check_whole(authority: list[x509.Certificate]) -> None:
+    """What vouches for itself is as it was signed: TLS does not look there. Raises NotTrusted."""
+    for certificate in authority:
+        if certificate.issuer == certificate.subject:
+            _check_issued(certificate, [certificate])
+
+
 def _check_time(certificate: x509.Certificate, at: datetime.datetime) -> None:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not begins <= at <= ends:
