@@ -240,6 +240,27 @@ async def test_beyond_loopback_the_lan_asks_for_certificates(there: Installation
     assert await inferred(address) is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_a_spoilt_certificate_is_mended_before_the_lan_needs_it(
+    there: Installation, node: Node, tmp_path: Path
+) -> None:
+    await serving(there, node, "0.0.0.0:0")
+    node.stop(signal.SIGKILL)
+    (node.state_dir / "identity" / "certificate.pem").write_bytes(b"")
+    there.front.reports.clear()
+    node.command("run")
+    await there.front.until_phase("r1", "READY")
+    address = there.front.hellos[-1].lan_address.replace("0.0.0.0", "127.0.0.1")
+    caller = there.authority.enrol(tmp_path / "caller", Role.SERVICE, "camera")
+    assert await inferred(address, channel_credentials(caller)) is grpc.StatusCode.OK
+    node.stop(signal.SIGKILL)
+    await there.enrolment.stop()
+    (node.state_dir / "identity" / "certificate.pem").write_bytes(b"")
+    code, said = await told(node, "run")
+    assert code == 1
+    assert "no certificate to show there" in said
+    assert "cannot be reached" in said
+
+
 async def test_a_front_that_only_pretends_is_not_attached_to(there: Installation, node: Node, tmp_path: Path) -> None:
     await joined(there, node)
     await there.front.stop()

@@ -8,7 +8,8 @@ AGAIN_S = 60.0  # after the first word; then twice as long each time
 AGAIN_MOST_S = 3_600.0
 
 _REMEDIES = {
-    grpc.StatusCode.UNAVAILABLE: "check --front, and that a front runs there: `skerry status` lists fronts",
+    grpc.StatusCode.UNAVAILABLE: "check --front, and that a front runs there: `skerry status` lists fronts; "
+    "`skerry-edge doctor` tries each step to it",
     grpc.StatusCode.NOT_FOUND: "apply a Site object of this name, or correct --site",
     grpc.StatusCode.UNIMPLEMENTED: "give --front a front's link address (port 7071), not its gateway's nor the control "
     "plane's",

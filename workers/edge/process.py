@@ -67,6 +67,8 @@ def run_agent(settings: EdgeSettings) -> None:
         _refuse_plain_text("--lan", [settings.lan] if settings.lan else [])
     state = StateFolder(settings.state_dir)
     try:
+        if _beyond_loopback(settings):
+            _mend_identity(settings.state_dir)
         processes = Processes(Cgroups.delegated())
         models = EdgeModels(settings.site, settings.node, processes=processes)
         gateway = LanGateway(models)
@@ -140,6 +142,22 @@ def _refuse_plain_text(option: str, addresses: Iterable[str]) -> None:
             raise AddressRefused(f"{option} {address}: plain text is for loopback only: {remedy}")
 
 
+def _beyond_loopback(settings: EdgeSettings) -> bool:
+    return bool(settings.lan) and not on_loopback(settings.lan)
+
+
+def _mend_identity(root: Path) -> None:
+    """A spoilt certificate cannot be shown on the LAN: ask for another by the key before that."""
+    try:
+        folder_of(root).held()
+    except (IdentityError, OSError):
+        asyncio.run(Renewal(root, own_software(), _nobody_dials).try_once())
+
+
+async def _nobody_dials(_: Fronts) -> None:
+    """Yet: what is told is on disk."""
+
+
 def _dial(settings: EdgeSettings) -> Dial:
     if not settings.joined:
         return Dial(settings.fronts, pinned=settings.front_given)
@@ -156,8 +174,7 @@ def _listen(settings: EdgeSettings, gateway: LanGateway) -> InferenceServer | No
     if not settings.lan:
         return None
     try:
-        beyond = settings.joined and not on_loopback(settings.lan)
-        credentials = server_credentials(folder_of(settings.state_dir)) if beyond else None
+        credentials = server_credentials(folder_of(settings.state_dir)) if _beyond_loopback(settings) else None
         server = InferenceServer(gateway, settings.lan, reflection=False, credentials=credentials)
         server.start()
     except AddressUnusable as err:
