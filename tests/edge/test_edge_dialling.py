@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.authority import DAY, TestAuthority, now
+from tests.authority import TestAuthority
 from workers.edge.dialling import Dial
 from workers.edge.options import name, name_from
-from workers.edge.renewal import Plan, due_s, plan_of, save_plan
+from workers.edge.plan import Plan, plan_of, save_plan
 from workers.identity.errors import NotEnrolled
 from workers.identity.folder import IdentityFolder
 from workers.identity.names import Role
@@ -68,15 +68,29 @@ def test_a_host_name_makes_a_node_name_or_none(host: str) -> None:
     assert name_from("Kiosk_7.Plant.local") == "kiosk-7.plant.local"
 
 
-def test_renewal_is_due_as_told_at_the_latest_at_the_end_and_else_by_thirds(tmp_path: Path) -> None:
-    begins, ends = now() - 2 * DAY, now() + DAY
-    folder = TestAuthority().enrol(tmp_path / "identity", Role.NODE, "n1", "s1", begins=begins, ends=ends)
-    certificate = folder.held().certificate
-    assert due_s(certificate, Plan(due_s=5.0)) == 5.0
-    assert due_s(certificate, Plan(due_s=1e10)) == certificate.not_valid_after_utc.timestamp()
-    assert abs(due_s(certificate, Plan()) - now().timestamp()) < 60
-    save_plan(tmp_path, Plan(7.0, "revoked", "failed"))
-    assert plan_of(tmp_path) == Plan(7.0, "revoked", "failed")
-    for spoilt in ("", "[]", '{"due_s": "x", "revoked": 3, "failed": []}', '{"due_s": -1}', '{"due_s": 1e99}'):
+async def test_a_front_that_was_given_is_the_only_one(tmp_path: Path) -> None:
+    dial = Dial(("a:1",), IdentityFolder(tmp_path), pinned=True)
+    await dial.learn(["b:1"])
+    assert tried(dial, 2) == ["a:1", "a:1"]
+
+
+def test_the_end_of_the_own_certificate_is_a_reason_only_once_it_is_shown(tmp_path: Path) -> None:
+    folder = TestAuthority().enrol(tmp_path / "identity", Role.NODE, "n1", "s1")
+    ends_s = [1.0]
+    dial = Dial(("127.0.0.1:1",), folder, ends_s=lambda: ends_s[0])
+    assert dial.trouble() == ""
+    dial._pems_now()
+    assert dial.trouble() == "this node's certificate ended on 1970-01-01 00:00 UTC, and is being renewed"
+    for ends_s[0] in (0.0, 1e10):
+        assert dial.trouble() == ""
+
+
+def test_renewal_is_due_as_told_and_at_the_latest_at_the_end(tmp_path: Path) -> None:
+    assert Plan(due_s=5.0, ends_s=9.0).renew_at_s == Plan(due_s=5.0).renew_at_s == 5.0
+    assert Plan(due_s=1e10, ends_s=9.0).renew_at_s == 9.0
+    assert Plan().renew_at_s == Plan(ends_s=9.0).renew_at_s == 0.0
+    save_plan(tmp_path, Plan(7.0, 8.0, "revoked", "failed"))
+    assert plan_of(tmp_path) == Plan(7.0, 8.0, "revoked", "failed")
+    for spoilt in ("", "[]", '{"due_s": "x", "revoked": 3, "failed": []}', '{"due_s": -1}', '{"ends_s": 1e99}'):
         (tmp_path / "renewal.json").write_text(spoilt)
         assert plan_of(tmp_path) == Plan()

@@ -17,13 +17,13 @@ from fake_front import FakeFront, digest_of
 
 from tests.authority import DAY, TestAuthority, now
 from workers.artifacts.digest import hex_of
-from workers.edge import membership, renewal
+from workers.edge import membership
 from workers.edge.assignment import Artifact, Assignment, Content, ReplicaAssignment
 from workers.edge.doctor import Check, State, as_table, examine
 from workers.edge.membership import Membership
-from workers.edge.renewal import Plan
+from workers.edge.plan import Plan, save_plan
 from workers.edge.state import StateFolder
-from workers.identity.folder import IdentityFolder
+from workers.identity.folder import IdentityFolder, folder_of
 from workers.identity.names import Role
 
 pytestmark = pytest.mark.real
@@ -76,6 +76,7 @@ async def sound(tmp_path: Path) -> AsyncIterator[Sound]:
     authority.enrol(root / "identity", Role.NODE, "n1", "s1")
     joined = Membership("n1", "s1", (front.address,), (enrolment.address,), (authority.pin,))
     membership.save(root, joined)
+    save_plan(root, Plan(time.time() + 1000, time.time() + 2000))
     node = Sound(root, authority, identity, front, enrolment)
     node.model.parent.mkdir(parents=True)
     node.model.write_bytes(DENSE)
@@ -134,7 +135,7 @@ async def test_a_spoilt_file_is_told_with_what_mends_it(sound: Sound, name: str,
     found = (await sound.examined())[check]
     assert found.state is State.FAIL
     assert remedy in found.remedy
-    path.write_bytes(data[:-20])
+    path.write_bytes(data[:-200])
     assert (await sound.examined())[check].state is State.FAIL
 
 
@@ -162,7 +163,7 @@ async def test_a_certificate_out_of_time_is_told_with_both_dates(
     sound: Sound, begins: int, ends: int, said: str
 ) -> None:
     dates = (now() + begins * DAY, now() + ends * DAY)
-    folder = renewal.folder_of(sound.root)
+    folder = folder_of(sound.root)
     folder.save(sound.authority.issue(folder.key(), Role.NODE, "n1", "s1", *dates), sound.authority.pem)
     checks = await sound.examined()
     assert checks["identity"].state is State.FAIL
@@ -184,7 +185,7 @@ async def test_a_certificate_out_of_time_is_told_with_both_dates(
     ],
 )
 async def test_what_became_of_renewal_is_told(sound: Sound, plan: Plan, state: State, said: str) -> None:
-    renewal.save_plan(sound.root, plan)
+    save_plan(sound.root, plan)
     found = (await sound.examined())["renewal"]
     assert found.state is state
     assert said in found.found

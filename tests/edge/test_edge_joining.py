@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from protos.inference.v2 import inference_pb2 as oip
 from protos.inference.v2 import inference_pb2_grpc as oip_grpc
 from tests.authority import TestAuthority, now
 from workers.edge import membership
-from workers.edge.renewal import folder_of, plan_of
-from workers.identity.folder import IdentityFolder
+from workers.edge.plan import Plan, plan_of, save_plan
+from workers.identity.folder import IdentityFolder, folder_of
 from workers.identity.names import Identity, Role
 from workers.identity.tls import asking_for, channel_credentials
 from workers.identity.tokens import token_from
@@ -303,10 +304,24 @@ async def test_an_expired_certificate_is_renewed_by_its_key(there: Installation,
     hour = datetime.timedelta(hours=1)
     ended = there.authority.issue(folder.key(), Role.NODE, "n1", "s1", now() - 9 * hour, now() - hour)
     folder.save(ended, there.authority.pem)
+    save_plan(node.state_dir, Plan(time.time() - 5 * 3600, time.time() - 3600, failed="it was offline"))
     node.command("run")
     await there.front.until(lambda: there.front.hellos, "attached")
     assert len(there.enrolment.renewals) == 1
     assert there.front.callers[0][1] == folder.held().certificate.serial_number
+
+
+async def test_an_agent_that_has_joined_and_renewed_holds_nothing_heavy(there: Installation, node: Node) -> None:
+    there.enrolment.renew_in_s = 1
+    await joined(there, node)
+    script = "import sys; from workers.edge.command import main; main(); print(*sys.modules)"
+    node.program = (sys.executable, "-c", script)
+    node.command("run")
+    await until_log(node, "the certificate is renewed")
+    assert await asyncio.to_thread(node.stop) == 0
+    loaded = {name.partition(".")[0] for name in log_of(node).splitlines()[-1].split()}
+    assert "grpc" in loaded
+    assert not loaded & {"cryptography", "tensorflow", "pydantic", "orchestrator"}
 
 
 async def test_a_renewal_that_fails_is_told_and_the_link_goes_on(there: Installation, node: Node) -> None:

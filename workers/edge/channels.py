@@ -4,7 +4,7 @@ import random
 
 import grpc
 
-from workers.identity.folder import Held
+from workers.identity.folder import Pems
 from workers.identity.names import Role
 from workers.identity.tls import asking_for, credentials_of
 
@@ -29,11 +29,11 @@ _OPTIONS = (
 )
 
 
-def open_channel(front: str, held: Held | None = None) -> grpc.aio.Channel:
+def open_channel(front: str, pems: Pems | None = None) -> grpc.aio.Channel:
     """A connection of its own; plain text without an identity. Keep the channel: a stub does not."""
-    if held is None:
+    if pems is None:
         return grpc.aio.insecure_channel(front, options=_OPTIONS)
-    return grpc.aio.secure_channel(front, credentials_of(held), options=(*_OPTIONS, *asking_for(Role.FRONT)))
+    return grpc.aio.secure_channel(front, credentials_of(pems), options=(*_OPTIONS, *asking_for(Role.FRONT)))
 
 
 class Backoff:

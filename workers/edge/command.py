@@ -70,8 +70,10 @@ def _join(options: argparse.Namespace) -> int:
 
     _log_to_stderr(options.log_level)
     try:
-        joined = joining_command.joined(options)
-        return 0 if options.no_run else _serve(options, joined)
+        joining_command.join(options)
+        if not options.no_run:
+            joining_command.serve(options)
+        return 0
     except EdgeError as err:
         print(f"skerry-edge: {err}", file=sys.stderr)
         return REFUSED
@@ -217,7 +219,7 @@ class _Version(argparse.Action):
     """Looks the version up only when it is asked for: the package index on disk takes a while to read."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from workers.edge.process import own_version
+        from workers.edge.software import own_version
 
         print(f"skerry-edge {own_version()}")
         parser.exit()

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import logging
+import time
 from collections.abc import Callable, Iterable
 
 import grpc
@@ -11,7 +12,7 @@ from workers.edge.addresses import on_loopback, usable
 from workers.edge.channels import open_channel
 from workers.edge.errors import EdgeError
 from workers.identity.errors import IdentityError
-from workers.identity.folder import Held, IdentityFolder
+from workers.identity.folder import IdentityFolder, Pems
 
 Fronts = tuple[str, ...]
 
@@ -27,19 +28,22 @@ class Dial:
         identity: IdentityFolder | None = None,
         keep: Callable[[Fronts], None] | None = None,
         pinned: bool = False,
+        ends_s: Callable[[], float] = float,
     ) -> None:
-        """`keep`: writes a new list down, and may raise OSError or EdgeError. At least one front.
+        """At least one front. `keep`: writes a new list down, and may raise OSError or EdgeError.
 
         `pinned`: no other is ever dialled, such as one that the way to it does not lead through.
+        `ends_s`: when the own certificate ends, since 1970; 0: nobody knows.
         """
-        self._fronts, self._identity, self._keep, self._pinned = tuple(fronts), identity, keep, pinned
-        self._held: Held | None = None  # as last read: a file that is spoilt later ends no link
+        self._fronts, self._identity, self._keep = tuple(fronts), identity, keep
+        self._pinned, self._ends_s = pinned, ends_s
+        self._pems: Pems | None = None  # as last read: a file that is spoilt later ends no link
         self._spoilt = ""
         self.front = self._fronts[0]
 
     def open(self) -> grpc.aio.Channel:
         """A connection of its own to the front. Keep the channel: a stub does not. Raises IdentityError, OSError."""
-        return open_channel(self.front, self._held_now() if self._identity else None)
+        return open_channel(self.front, self._pems_now() if self._identity else None)
 
     def advance(self) -> None:
         """The front is gone: on to the next one, round and round."""
@@ -66,20 +70,20 @@ class Dial:
 
     def trouble(self) -> str:
         """What of the own certificate may be the reason that no front answers; TLS does not say. Empty: nothing."""
-        ends = self._held.certificate.not_valid_after_utc if self._held else None
-        if ends and ends < datetime.datetime.now(datetime.UTC):
+        ends = datetime.datetime.fromtimestamp(self._ends_s(), datetime.UTC)
+        if self._pems and 0 < ends.timestamp() < time.time():
             return f"this node's certificate ended on {ends:%Y-%m-%d %H:%M} UTC, and is being renewed"
         return ""
 
-    def _held_now(self) -> Held:
+    def _pems_now(self) -> Pems:
         """Raises IdentityError, OSError."""
         assert self._identity is not None
         try:
-            self._held, self._spoilt = self._identity.held(), ""
+            self._pems, self._spoilt = self._identity.pems(), ""
         except (IdentityError, OSError) as err:
-            if self._held is None:
+            if self._pems is None:
                 raise
             if str(err) != self._spoilt:
                 self._spoilt = str(err)
                 _log.error("cannot read the certificate; going on with the former", extra={"reason": self._spoilt})
-        return self._held
+        return self._pems

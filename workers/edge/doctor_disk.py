@@ -10,14 +10,15 @@ from pathlib import Path
 
 from workers.artifacts.digest import digest_of_file, hex_of
 from workers.artifacts.errors import ArtifactError
-from workers.edge import membership, renewal
+from workers.edge import membership
 from workers.edge.assignment import Assignment
 from workers.edge.clock import Clock
 from workers.edge.doctor import Check, fail, ok, warn
 from workers.edge.errors import StateFolderUnusable
+from workers.edge.plan import plan_of
 from workers.edge.state import running, saved_assignment
 from workers.identity.errors import IdentityError, NotEnrolled
-from workers.identity.folder import KEY, Held
+from workers.identity.folder import KEY, Held, folder_of
 
 LEAST_FREE_BYTES = 16 << 20  # the state itself takes less than one
 SCARCE_FREE_BYTES = 256 << 20  # a model or two
@@ -76,7 +77,7 @@ def _joined(root: Path) -> Check:
 
 
 def _identity(root: Path) -> Iterator[Check]:
-    folder = renewal.folder_of(root)
+    folder = folder_of(root)
     try:
         held = folder.held()
     except NotEnrolled:
@@ -85,7 +86,7 @@ def _identity(root: Path) -> Iterator[Check]:
         yield fail("identity", str(err), _mended_by(root))
         return
     yield _certificate(held)
-    yield _renewed(root, held)
+    yield _renewed(root)
     mode = stat.S_IMODE((folder.root / KEY).stat().st_mode)
     if mode & 0o077:
         yield warn("key", f"others than its owner may use {folder.root / KEY}", f"chmod 600 {folder.root / KEY}")
@@ -94,7 +95,7 @@ def _identity(root: Path) -> Iterator[Check]:
 def _mended_by(root: Path) -> str:
     """The key is all it takes to get the rest again."""
     try:
-        renewal.folder_of(root).key_held()
+        folder_of(root).key_held()
     except (IdentityError, OSError):
         return REJOIN
     return "the running agent asks for another by its key; see `enrolment`"
@@ -113,9 +114,9 @@ def _certificate(held: Held) -> Check:
     return ok("identity", found)
 
 
-def _renewed(root: Path, held: Held) -> Check:
-    plan = renewal.plan_of(root)
-    due_s = renewal.due_s(held.certificate, plan)
+def _renewed(root: Path) -> Check:
+    plan = plan_of(root)
+    due_s = plan.renew_at_s
     due = f"{datetime.datetime.fromtimestamp(due_s, datetime.UTC):%Y-%m-%d %H:%M} UTC"
     if plan.revoked:
         return fail("renewal", f"the node was revoked: {plan.revoked}", REJOIN)

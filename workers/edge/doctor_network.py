@@ -11,7 +11,7 @@ import grpc
 
 from protos.link.v1 import link_pb2 as pb
 from protos.link.v1 import link_pb2_grpc
-from workers.edge import enrolling, membership, renewal
+from workers.edge import enrolling, membership
 from workers.edge.addresses import host_and_port
 from workers.edge.channels import open_channel
 from workers.edge.doctor import Check, fail, ok, warn
@@ -20,7 +20,7 @@ from workers.edge.membership import Membership
 from workers.edge.outage import remedy_for
 from workers.edge.state import read_json, running
 from workers.identity.errors import IdentityError
-from workers.identity.folder import Held
+from workers.identity.folder import Held, Pems, folder_of
 from workers.identity.keys import certificates_from_pem
 from workers.identity.names import identity_of
 
@@ -58,7 +58,7 @@ async def _front(address: str, joined: Membership | None, held: Held | None) -> 
 
 async def _echoed(name: str, address: str, held: Held | None, who: str) -> Check:
     try:
-        async with open_channel(address, held) as channel:
+        async with open_channel(address, _pems(held)) as channel:
             await link_pb2_grpc.ProbeStub(channel).Echo(pb.EchoRequest(payload=b"doctor"), timeout=WAIT_S)
     except grpc.aio.AioRpcError as err:
         said = f"{who} answers {err.code().name}: {err.details()}"
@@ -130,9 +130,13 @@ def _joined(root: Path) -> Membership | None:
 
 def _held(root: Path) -> Held | None:
     try:
-        return renewal.folder_of(root).held()
+        return folder_of(root).held()
     except (IdentityError, OSError):
         return None
+
+
+def _pems(held: Held | None) -> Pems | None:
+    return Pems(held.key_pem, held.certificate_pem, held.authority_pem) if held else None
 
 
 def _plain_front(root: Path) -> tuple[str, ...]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from cryptography import x509
 
 from protos.link.v1 import link_pb2 as pb
-from workers.edge import enrolling, membership, renewal
+from workers.edge import enrolling, membership, renewing
 from workers.edge.errors import EnrolmentFailed, StateFolderUnusable
 from workers.edge.membership import Membership
 from workers.edge.state import StateFolder
 from workers.identity.errors import IdentityError, IdentityUnreadable, NotEnrolled
-from workers.identity.folder import AUTHORITY, Held, IdentityFolder
+from workers.identity.folder import AUTHORITY, Held, IdentityFolder, folder_of
 from workers.identity.keys import certificates_from_pem, fingerprint
 from workers.identity.tokens import Token
 
@@ -52,7 +52,7 @@ def join(root: Path, asked: Joining) -> Membership:
 
 def _join(state: StateFolder, asked: Joining) -> Membership:
     """Raises EdgeError, OSError."""
-    folder = renewal.folder_of(state.root)
+    folder = folder_of(state.root)
     if asked.anew:
         folder.forget()
         membership.forget(state.root)
@@ -84,7 +84,7 @@ def _enrol(root: Path, folder: IdentityFolder, asked: Joining, token: Token, for
         joined = _served_as_asked(joined, asked).told(tuple(certified.fronts), tuple(certified.enrolments))
         if not joined.fronts:
             raise EnrolmentFailed(f"{asked.address} has named no front's link address: see that front's log")
-        renewal.keep(root, joined, certified, random.Random())
+        membership.save(root, replace(joined, pins=renewing.keep(root, certified, random.Random()).pins))
     except IdentityUnreadable as err:
         raise EnrolmentFailed(f"{err}: the node's own key is lost with it: {ANEW}") from err
     except IdentityError as err:

@@ -5,12 +5,11 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from workers.edge import options as given
 
 if TYPE_CHECKING:
-    from workers.edge.membership import Membership
     from workers.identity.tokens import Token
 
 TOKEN_VARIABLE = "SKERRY_TOKEN"
@@ -66,11 +65,12 @@ def add_doctor(commands: "Commands") -> argparse.ArgumentParser:
     return doctor
 
 
-def joined(options: argparse.Namespace) -> "Membership":
+def join(options: argparse.Namespace) -> None:
     """Does it, and says so. Raises EdgeError."""
-    from workers.edge.joining import Joining, join
-    from workers.edge.process import own_software
-    from workers.edge.renewal import folder_of
+    from workers.edge import joining
+    from workers.edge.joining import Joining
+    from workers.edge.software import own_software
+    from workers.identity.folder import folder_of
 
     asked = Joining(
         address=options.address,
@@ -84,12 +84,21 @@ def joined(options: argparse.Namespace) -> "Membership":
         anew=options.anew,
     )
     root = options.state_dir.expanduser()
-    found = join(root, asked)
+    found = joining.join(root, asked)
     ends = folder_of(root).held().certificate.not_valid_after_utc
     where = f"serves its LAN on {found.lan}" if found.lan else "listens on nothing (--lan HOST:PORT)"
     print(f"joined: node {found.node} of site {found.site}, {where}, fronts {', '.join(found.fronts)}")
     print(f"certificate until {ends:%Y-%m-%d %H:%M} UTC, renewed before that by its own key", flush=True)
-    return found
+
+
+def serve(options: argparse.Namespace) -> NoReturn:
+    """As `run`, in a program that begins anew: without what only joining needs in memory, and without the token."""
+    run = [sys.executable, "-m", "workers.edge.command", "run", "--state-dir", str(options.state_dir)]
+    run += ["--probe-interval-s", str(options.probe_interval_s), "--log-level", options.log_level]
+    if options.heartbeat_s:
+        run += ["--heartbeat-s", str(options.heartbeat_s)]
+    sys.stderr.flush()
+    os.execv(sys.executable, run)
 
 
 def _token(options: argparse.Namespace) -> "Token | None":

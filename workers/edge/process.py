@@ -7,7 +7,6 @@ import secrets
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from protos.link.v1 import link_pb2 as pb
@@ -25,21 +24,22 @@ from workers.edge.link import Link, LinkSettings
 from workers.edge.loop import INBOX_EVENTS, Inbox, run
 from workers.edge.machine import MachineReader, sampled
 from workers.edge.models import EdgeModels
+from workers.edge.plan import plan_of
 from workers.edge.relay import RelayServer
-from workers.edge.renewal import Renewal, folder_of
+from workers.edge.renewal import Renewal
 from workers.edge.resources import Machine
 from workers.edge.service import ServiceManager
+from workers.edge.software import own_software
 from workers.edge.state import Json, StateFolder
 from workers.edge.status import machine_facts
 from workers.edge.wire import machine_to
 from workers.identity.errors import IdentityError
+from workers.identity.folder import folder_of
 from workers.identity.tls import server_credentials
 from workers.inference.errors import AddressUnusable
 from workers.inference.server import InferenceServer
 from workers.tasks import until_first
 
-PROTOCOL = 1
-CAPABILITIES = ("bulk", "relay", "probe", "litert")
 DRAIN_S = 1.5  # for calls under way when the process is told to stop
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ async def _serve(
     relay = RelayServer(models)
     dial = _dial(settings)
     link = Link(LinkSettings(dial, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
-    renewing = Renewal(settings.state_dir, hello.software, dial.learn).run() if settings.joined else _never()
+    renewing = Renewal(settings.state_dir, dial.learn).run() if settings.joined else _never()
     agent = Agent(settings.site, boot=secrets.token_hex(4))
     host = Host(
         state, models, link, {**_about(settings, hello), "machine": machine_facts(machine)}, gateway.totals, processes
@@ -149,9 +149,9 @@ def _beyond_loopback(settings: EdgeSettings) -> bool:
 def _mend_identity(root: Path) -> None:
     """A spoilt certificate cannot be shown on the LAN: ask for another by the key before that."""
     try:
-        folder_of(root).held()
+        folder_of(root).pems()
     except (IdentityError, OSError):
-        asyncio.run(Renewal(root, own_software(), _nobody_dials).try_once())
+        asyncio.run(Renewal(root, _nobody_dials).try_once())
 
 
 async def _nobody_dials(_: Fronts) -> None:
@@ -166,7 +166,7 @@ def _dial(settings: EdgeSettings) -> Dial:
     def keep(fronts: Fronts) -> None:
         membership.change(root, lambda joined: joined.told(fronts))
 
-    return Dial(settings.fronts, folder_of(root), keep, settings.front_given)
+    return Dial(settings.fronts, folder_of(root), keep, settings.front_given, lambda: plan_of(root).ends_s)
 
 
 def _listen(settings: EdgeSettings, gateway: LanGateway) -> InferenceServer | None:
@@ -183,10 +183,6 @@ def _listen(settings: EdgeSettings, gateway: LanGateway) -> InferenceServer | No
         remedy = "`skerry-edge doctor` says what is wrong with it"
         raise AddressRefused(f"--lan {settings.lan}: no certificate to show there: {err}: {remedy}") from err
     return server
-
-
-def own_software() -> pb.Software:
-    return pb.Software(version=own_version(), protocol=PROTOCOL, capabilities=CAPABILITIES)
 
 
 def _hello(settings: EdgeSettings, epoch: int, lan_address: str, machine: Machine) -> pb.NodeHello:
@@ -212,10 +208,3 @@ def _about(settings: EdgeSettings, hello: pb.NodeHello) -> dict[str, Json]:
         "version": hello.software.version,
         "process": os.getpid(),
     }
-
-
-def own_version() -> str:
-    try:
-        return version("skerry")
-    except PackageNotFoundError:
-        return "unknown"

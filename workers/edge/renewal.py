@@ -1,90 +1,41 @@
 """Keeps the node's certificate young: renewed by its key, while everything goes on."""
 
 import asyncio
-import datetime
 import json
 import logging
+import os
 import random
-import time
+import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from cryptography import x509
-
-from protos.link.v1 import link_pb2 as pb
-from workers.artifacts.disk import sync_folder
-from workers.edge import enrolling, membership
+from workers.edge import membership
 from workers.edge.channels import Backoff
 from workers.edge.clock import Clock
 from workers.edge.dialling import Fronts
-from workers.edge.enrolling import Certificates, Renewing
-from workers.edge.errors import EdgeError, EnrolmentFailed, Revoked
+from workers.edge.errors import EdgeError
 from workers.edge.membership import Membership
-from workers.edge.state import read_json
+from workers.edge.plan import plan_of
 from workers.identity.errors import IdentityError
-from workers.identity.folder import AUTHORITY, IdentityFolder
-from workers.identity.keys import certificates_from_pem, fingerprint
+from workers.identity.folder import folder_of
 
-RENEWAL = "renewal.json"
-EARLIER = 0.1  # of the wait, at most, by chance: nodes that joined together do not all come back together
 LOOK_EVERY_S = 30.0  # the wall clock may be set, and a machine may sleep
 RETRY_FIRST_S, RETRY_MOST_S = 5.0, 600.0
 REVOKED_WAIT_S = 600.0
-LEFT_WHEN_DUE = 1 / 3  # of a certificate's life, where nobody has said when
+WITHIN_S = 120.0  # several addresses, none of which answers
+
+Learn = Callable[[Fronts], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """`due_s`: since 1970; 0: nobody has said. `revoked`: what the front said when it refused the key, else empty."""
-
-    due_s: float = 0.0
-    revoked: str = ""
-    failed: str = ""  # why the last try came to nothing
-
-
-def plan_of(root: Path) -> Plan:
-    saved = read_json(root / RENEWAL)
-    due_s, revoked, failed = saved.get("due_s"), saved.get("revoked"), saved.get("failed")
-    due_s = float(due_s) if isinstance(due_s, int | float) and 0 < due_s < 1e11 else 0.0
-    return Plan(due_s, revoked if isinstance(revoked, str) else "", failed if isinstance(failed, str) else "")
-
-
-def save_plan(root: Path, plan: Plan) -> None:
-    """Raises OSError."""
-    passing = root / f".{RENEWAL}.new"
-    passing.write_text(json.dumps({"due_s": round(plan.due_s, 1), "revoked": plan.revoked, "failed": plan.failed}))
-    passing.replace(root / RENEWAL)
-    sync_folder(root)
-
-
-def keep(root: Path, joined: Membership, certified: pb.Certified, chance: random.Random) -> None:
-    """Writes down all that a front has certified. Raises IdentityError, EdgeError, OSError."""
-    certificate = folder_of(root).save(certified.certificate_pem, certified.authority_pem).certificate
-    authority = certificates_from_pem(certified.authority_pem, "the authority")
-    pins = tuple(fingerprint(one) for one in authority)
-    told = joined.told(tuple(certified.fronts), tuple(certified.enrolments))
-    membership.save(root, replace(told, pins=pins))
-    left_s = certificate.not_valid_after_utc.timestamp() - time.time()
-    wait_s = certified.renew_in_s or max(1.0, left_s * (1 - LEFT_WHEN_DUE))
-    save_plan(root, Plan(time.time() + wait_s * chance.uniform(1 - EARLIER, 1)))
-    Clock(root).learn(certificate.not_valid_before_utc)
 
 
 class Renewal:
     """One node's. `learn` is told of the fronts; `retry`: how long to wait after a failure."""
 
-    def __init__(
-        self,
-        root: Path,
-        software: pb.Software,
-        learn: Callable[[Fronts], Awaitable[None]],
-        retry: Backoff | None = None,
-    ) -> None:
-        self._root, self._software, self._learn = root, software, learn
-        self._folder, self._clock = folder_of(root), Clock(root)
+    def __init__(self, root: Path, learn: Learn, retry: Backoff | None = None) -> None:
+        self._root, self._learn, self._clock = root, learn, Clock(root)
         self._chance = random.Random()
         self._retry = retry or Backoff(self._chance, RETRY_FIRST_S, RETRY_MOST_S)
 
@@ -98,62 +49,40 @@ class Renewal:
 
     async def try_once(self) -> float:
         """Renew; answers how long to leave it at that, in seconds: 0 when it was renewed."""
-        try:
-            ends = await self._renewed()
-        except Revoked as err:
-            self._noted(Plan(revoked=str(err), failed=str(err)))
-            _log.error("the certificate is not renewed: the node was revoked", extra={"reason": str(err)})
+        outcome = await _outcome(self._root)
+        said = str(outcome.get("said"))
+        if outcome.get("kind") == "renewed":
+            return await self._renewed(outcome, said)
+        if outcome.get("kind") == "revoked":
+            _log.error("the certificate is not renewed: the node was revoked", extra={"reason": said})
             return REVOKED_WAIT_S * self._chance.uniform(0.5, 1)
-        except (EdgeError, IdentityError, OSError) as err:
-            wait_s = self._retry.next_s()
-            self._noted(replace(plan_of(self._root), failed=str(err)))
-            _log.warning("the certificate is not renewed yet", extra={"reason": str(err), "again_in_s": round(wait_s)})
-            return wait_s
-        self._retry.reset()
-        _log.info("the certificate is renewed", extra={"ends": f"{ends:%Y-%m-%d %H:%M} UTC"})
-        return 0.0
+        wait_s = self._retry.next_s()
+        _log.warning("the certificate is not renewed yet", extra={"reason": said, "again_in_s": round(wait_s)})
+        return wait_s
 
-    async def _renewed(self) -> datetime.datetime:
-        """When the new one ends. Raises EdgeError, IdentityError, OSError."""
-        joined = membership.load(self._root)
-        if joined is None:
-            raise EnrolmentFailed(f"{self._root}: what joining told is gone: join again with a new token")
-        certified = await self._certified(joined)
-        keep(self._root, joined, certified, self._chance)
-        await self._learn(tuple(certified.fronts))
-        return self._folder.held().certificate.not_valid_after_utc
+    async def _renewed(self, outcome: dict[str, Any], said: str) -> float:
+        fronts, enrolments, pins = (tuple(outcome[name]) for name in ("fronts", "enrolments", "pins"))
 
-    async def _certified(self, joined: Membership) -> pb.Certified:
-        """From the first enrolment address that answers. Raises EnrolmentFailed, IdentityError, OSError."""
-        problem: EnrolmentFailed = EnrolmentFailed("no enrolment address is known: join again with a new token")
-        for address in joined.enrolments:
-            at = datetime.datetime.now(datetime.UTC)  # not the clock's floor: TLS goes by the wall as well
-            request = Renewing(self._folder.key_held(), joined.node, joined.pins, self._authority(), self._software)
-            try:
-                return await enrolling.renew(address, request, at)
-            except Revoked:
-                raise
-            except EnrolmentFailed as err:
-                problem = err
-        raise problem
+        def told(joined: Membership) -> Membership:
+            return replace(joined.told(fronts, enrolments), pins=pins)
 
-    def _authority(self) -> Certificates:
-        """Empty: its file is lost."""
-        path = self._folder.root / AUTHORITY
         try:
-            return certificates_from_pem(path.read_bytes(), str(path))
-        except (IdentityError, OSError) as err:
-            _log.warning("the authority cannot be read; it is known by its fingerprint", extra={"reason": str(err)})
-            return []
+            await asyncio.to_thread(membership.change, self._root, told)
+        except (OSError, EdgeError) as err:
+            _log.error("cannot write down what was told: free space on the disk", extra={"error": str(err)})
+        await self._learn(fronts)
+        self._retry.reset()
+        _log.info("the certificate is renewed", extra={"certificate": said})
+        return 0.0
 
     def _due_s(self) -> float:
         """Since 1970; at once if there is no certificate that can be read."""
         try:
-            certificate = self._folder.held().certificate
+            folder_of(self._root).pems()
         except (IdentityError, OSError) as err:
             _log.error("there is no certificate that can be read; asking for another", extra={"reason": str(err)})
             return 0.0
-        return due_s(certificate, plan_of(self._root))
+        return plan_of(self._root).renew_at_s
 
     def _note_time(self) -> None:
         try:
@@ -161,18 +90,22 @@ class Renewal:
         except OSError as err:
             _log.error("cannot write down the time: free space on the disk", extra={"error": str(err)})
 
-    def _noted(self, plan: Plan) -> None:
-        try:
-            save_plan(self._root, plan)
-        except OSError as err:
-            _log.error("cannot write down the renewal: free space on the disk", extra={"error": str(err)})
 
-
-def folder_of(root: Path) -> IdentityFolder:
-    return IdentityFolder(root / "identity")
-
-
-def due_s(certificate: x509.Certificate, plan: Plan) -> float:
-    """When to renew, since 1970: as the front has said, at the latest when it ends."""
-    begins_s, ends_s = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    return min(plan.due_s, ends_s) if plan.due_s else ends_s - (ends_s - begins_s) * LEFT_WHEN_DUE
+async def _outcome(root: Path) -> dict[str, Any]:
+    """Of a process of its own (see workers/edge/renewing.py)."""
+    command = [sys.executable, "-m", "workers.edge.renewing", str(root)]
+    environment = {**os.environ, "GRPC_VERBOSITY": "NONE"}
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
+    except OSError as err:
+        return {"kind": "failed", "said": f"no process can be started for it: {err}"}
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            written, _ = await process.communicate()
+        found = json.loads(written)
+    except (TimeoutError, ValueError) as err:
+        return {"kind": "failed", "said": f"its process ended with {process.returncode}: {err}; see the log above"}
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return found if isinstance(found, dict) else {}

@@ -1,17 +1,39 @@
-"""An identity on disk: `key.pem`, `certificate.pem` (its own first, then what leads up), `authority.pem`."""
+"""An identity on disk: `key.pem`, `certificate.pem` (its own first, then what leads up), `authority.pem`.
 
+Behind the certificates stands a seal, the digest of all three: whoever only opens connections checks that and does not
+load `cryptography`, which takes 14 MiB of an edge agent's 80. Files without a seal (made by another hand) are parsed.
+"""
+
+import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-
-from cryptography import x509
+from typing import TYPE_CHECKING
 
 from workers.identity.errors import IdentityUnreadable, NotEnrolled, NotTrusted
-from workers.identity.keys import Key, certificates_from_pem, fingerprint, key_from_pem, key_to_pem, new_key
 from workers.identity.names import Identity, identity_of
-from workers.identity.trust import check_leads_to, check_whole
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from workers.identity.keys import Key
+
+_SEAL = re.compile(rb"# sha256 of all three: ([0-9a-f]{64})\n\Z")
 
 KEY, CERTIFICATE, AUTHORITY = "key.pem", "certificate.pem", "authority.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Pems:
+    """What a connection is opened with."""
+
+    key: bytes
+    certificate: bytes
+    authority: bytes
+
+    def __repr__(self) -> str:
+        return "Pems(...)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +44,12 @@ class Held:
     certificate_pem: bytes
     authority_pem: bytes
     identity: Identity
-    certificate: x509.Certificate
+    certificate: "x509.Certificate"
 
     @property
     def fingerprint(self) -> str:
+        from workers.identity.keys import fingerprint
+
         return fingerprint(self.certificate)
 
 
@@ -35,8 +59,10 @@ class IdentityFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def key(self) -> Key:
+    def key(self) -> "Key":
         """The one that is there, else a new one. Raises IdentityUnreadable, OSError."""
+        from workers.identity.keys import key_to_pem, new_key
+
         try:
             return self.key_held()
         except NotEnrolled:
@@ -44,8 +70,10 @@ class IdentityFolder:
         self._write(KEY, key_to_pem(key))
         return key
 
-    def key_held(self) -> Key:
+    def key_held(self) -> "Key":
         """The one that is there. Raises NotEnrolled, IdentityUnreadable, OSError."""
+        from workers.identity.keys import key_from_pem
+
         path = self.root / KEY
         try:
             return key_from_pem(path.read_bytes(), str(path))
@@ -59,22 +87,36 @@ class IdentityFolder:
 
     def save(self, certificate_pem: bytes, authority_pem: bytes) -> Held:
         """Checked before anything is written. Raises IdentityUnreadable, OSError."""
-        held = _checked((self.root / KEY).read_bytes(), certificate_pem, authority_pem, self.root)
+        key_pem = (self.root / KEY).read_bytes()
+        held = _checked(key_pem, certificate_pem, authority_pem, self.root)
         # The authority first: between the two, the old certificate still leads to it, or is of no use to anybody, and
         # its key gets another.
         self._write(AUTHORITY, authority_pem)
-        self._write(CERTIFICATE, certificate_pem)
+        self._write(CERTIFICATE, certificate_pem + _seal(key_pem, certificate_pem, authority_pem))
         return held
 
     def held(self) -> Held:
-        """Raises NotEnrolled, IdentityUnreadable, OSError."""
+        """Parsed and checked against each other. Raises NotEnrolled, IdentityUnreadable, OSError."""
+        pems, _ = self._read()
+        return _checked(pems.key, pems.certificate, pems.authority, self.root)
+
+    def pems(self) -> Pems:
+        """As `held`, and parsed only if no seal says that they are whole. Raises as `held`."""
+        pems, seal = self._read()
+        if seal != _seal(pems.key, pems.certificate, pems.authority):
+            _checked(pems.key, pems.certificate, pems.authority, self.root)
+        return pems
+
+    def _read(self) -> tuple[Pems, bytes]:
+        """With the seal, empty if there is none. Raises NotEnrolled, IdentityUnreadable, OSError."""
         if not (self.root / CERTIFICATE).exists():
             raise NotEnrolled(f"{self.root}: no certificate is there")
         try:
             key, certificate, authority = ((self.root / name).read_bytes() for name in (KEY, CERTIFICATE, AUTHORITY))
         except FileNotFoundError as err:
             raise IdentityUnreadable(f"{err.filename} is missing beside {CERTIFICATE}") from err
-        return _checked(key, certificate, authority, self.root)
+        seal = found.group() if (found := _SEAL.search(certificate)) else b""
+        return Pems(key, certificate.removesuffix(seal), authority), seal
 
     def stamp(self) -> tuple[int, ...]:
         """Changes when a file was replaced; cheap enough to be asked at each handshake."""
@@ -99,8 +141,21 @@ class IdentityFolder:
             os.close(folder)
 
 
+def folder_of(root: Path) -> IdentityFolder:
+    """In a part's state folder."""
+    return IdentityFolder(root / "identity")
+
+
+def _seal(*parts: bytes) -> bytes:
+    whole = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
+    return f"# sha256 of all three: {whole.hexdigest()}\n".encode()
+
+
 def _checked(key_pem: bytes, certificate_pem: bytes, authority_pem: bytes, root: Path) -> Held:
     """Raises IdentityUnreadable."""
+    from workers.identity.keys import certificates_from_pem, fingerprint, key_from_pem
+    from workers.identity.trust import check_leads_to, check_whole
+
     key = key_from_pem(key_pem, str(root / KEY))
     chain = certificates_from_pem(certificate_pem, str(root / CERTIFICATE))
     authority = certificates_from_pem(authority_pem, str(root / AUTHORITY))

@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-
-from cryptography import x509
+from typing import TYPE_CHECKING
 
 from workers.identity.errors import NotTrusted
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 DOMAIN = "skerry.internal"  # `internal` is never delegated (ICANN, 2024): no name here is anybody's host
 _URI = re.compile(
@@ -46,8 +48,10 @@ class Identity:
         return f"{self.role} {self.name}" + (f" of site {self.site}" if self.site else "")
 
 
-def identity_of(certificate: x509.Certificate) -> Identity:
+def identity_of(certificate: "x509.Certificate") -> Identity:
     """Raises NotTrusted for a certificate that names no part."""
+    from cryptography import x509
+
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError) as err:
@@ -59,5 +63,5 @@ def identity_of(certificate: x509.Certificate) -> Identity:
     return Identity(found["installation"], Role(found["role"]), found["name"], found["site"] or "")
 
 
-def serial_of(certificate: x509.Certificate) -> str:
+def serial_of(certificate: "x509.Certificate") -> str:
     return f"{certificate.serial_number:x}"

@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import grpc
-from cryptography import x509
 
 from workers.identity.errors import IdentityError, NotTrusted
-from workers.identity.folder import Held, IdentityFolder
+from workers.identity.folder import IdentityFolder, Pems
 from workers.identity.names import Identity, Role, identity_of
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _log = logging.getLogger(__name__)
 
@@ -39,18 +42,19 @@ def server_credentials(folder: IdentityFolder, callers: bool = True) -> grpc.Ser
 
 
 def _configuration(folder: IdentityFolder, callers: bool) -> "grpc.ServerCertificateConfiguration":
-    held = folder.held()
-    roots = held.authority_pem if callers else None
-    return grpc.ssl_server_certificate_configuration([(held.key_pem, held.certificate_pem)], roots)
+    pems = folder.pems()
+    return grpc.ssl_server_certificate_configuration(
+        [(pems.key, pems.certificate)], pems.authority if callers else None
+    )
 
 
 def channel_credentials(folder: IdentityFolder) -> grpc.ChannelCredentials:
     """As the folder is now: a channel keeps what it was opened with. Raises IdentityError, OSError."""
-    return credentials_of(folder.held())
+    return credentials_of(folder.pems())
 
 
-def credentials_of(held: Held) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(held.authority_pem, held.key_pem, held.certificate_pem)
+def credentials_of(pems: Pems) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(pems.authority, pems.key, pems.certificate)
 
 
 def asking_for(role: Role) -> Options:
@@ -58,11 +62,13 @@ def asking_for(role: Role) -> Options:
     return (("grpc.ssl_target_name_override", role.host),)
 
 
-def caller(auth_context: Mapping[str, list[bytes]]) -> tuple[Identity, x509.Certificate]:
+def caller(auth_context: Mapping[str, list[bytes]]) -> "tuple[Identity, x509.Certificate]":
     """Who is at the other end of a mutually authenticated connection, from a context's `auth_context()`.
 
     Raises NotTrusted.
     """
+    from cryptography import x509
+
     pems = auth_context.get("x509_pem_cert")
     if not pems:
         raise NotTrusted("the caller has shown no certificate")
