@@ -93,7 +93,7 @@ def join(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> NoReturn:
     """As `run`, in a program that begins anew: without what only joining needs in memory, and without the token."""
-    run = [sys.executable, "-m", "workers.edge.command", "run", "--state-dir", str(options.state_dir)]
+    run = [sys.executable, "-P", "-m", "workers.edge.command", "run", "--state-dir", str(options.state_dir)]
     run += ["--probe-interval-s", str(options.probe_interval_s), "--log-level", options.log_level]
     if options.heartbeat_s:
         run += ["--heartbeat-s", str(options.heartbeat_s)]
@@ -107,7 +107,8 @@ def _token(options: argparse.Namespace) -> "Token | None":
     from workers.identity.errors import TokenInvalid
     from workers.identity.tokens import token_from
 
-    text = options.token or os.environ.pop(TOKEN_VARIABLE, None)
+    by_variable = os.environ.pop(TOKEN_VARIABLE, None)  # whatever is started from here does not hear it
+    text = options.token or by_variable
     if options.token_file:
         text = _text_of(options.token_file)
     try:

@@ -93,7 +93,7 @@ class Renewal:
 
 async def _outcome(root: Path) -> dict[str, Any]:
     """Of a process of its own (see workers/edge/renewing.py)."""
-    command = [sys.executable, "-m", "workers.edge.renewing", str(root)]
+    command = [sys.executable, "-P", "-m", "workers.edge.renewing", str(root)]
     environment = {**os.environ, "GRPC_VERBOSITY": "NONE"}
     try:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
