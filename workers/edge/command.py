@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from workers.edge import joining_command
 from workers.edge import options as given
 from workers.edge.configured import ConfigurationRefused, with_configuration
+from workers.edge.upgrade_options import add_upgrade
 
 if TYPE_CHECKING:
     from workers.edge.membership import Membership
@@ -156,6 +157,22 @@ def _doctor(options: argparse.Namespace) -> int:
     return REFUSED if any(check.state is State.FAIL for check in checks) else 0
 
 
+def _upgrade(options: argparse.Namespace) -> int:
+    from workers.edge.errors import EdgeError
+    from workers.edge.upgrading import Upgrade, upgrade
+
+    state_dir = options.state_dir.expanduser()
+    asked = Upgrade(
+        options.root, state_dir, options.version, options.wheels, options.restart, max(1.0, options.within_s)
+    )
+    try:
+        print(f"skerry-edge: {upgrade(asked)}")
+    except EdgeError as err:
+        print(f"skerry-edge: {err}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skerry-edge",
@@ -174,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_status(commands)
     joining_command.add_doctor(commands).set_defaults(work=_doctor)
+    add_upgrade(commands).set_defaults(work=_upgrade)
     return parser
 
 

@@ -5,6 +5,7 @@ EdgeError               the process exits with 1 and says the message
 ├── AddressRefused      the LAN address is not one to listen on
 ├── NewerBoot           a later boot of this node is attached: this one must not speak for it any more
 ├── NotJoined           nobody has said which node this is
+├── UpgradeFailed       the former version runs, or still runs
 └── EnrolmentFailed     no certificate was to be had
     ├── Unreachable     nobody answers there, or not a front of the right authority
     └── Revoked         the key is not, or no longer, one of a node
@@ -25,6 +26,10 @@ class AddressRefused(EdgeError):
 
 class NewerBoot(EdgeError):
     """The front holds a newer epoch of this node."""
+
+
+class UpgradeFailed(EdgeError):
+    """Another version could not be installed, or did not serve as well."""
 
 
 class NotJoined(EdgeError):

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,4 +208,5 @@ def _about(settings: EdgeSettings, hello: pb.NodeHello) -> dict[str, Json]:
         "epoch": hello.epoch,
         "version": hello.software.version,
         "process": os.getpid(),
+        "prefix": sys.prefix,
     }
