@@ -6,6 +6,8 @@ import time
 import pytest
 
 from orchestrator.objects.freezing import DAYS
+from protos.control.v1 import control_pb2
+from protos.link.v1 import link_pb2
 from tests.control.fakes import FrontInHand, Running, until, until_status
 from tests.control.test_control_plane import PLACES, SERVICE, address, front, running, version
 
@@ -81,3 +83,21 @@ async def test_a_quota_stops_a_service_and_says_so(running: Running, front: Fron
     status = await until_status(running, "ModelService", "digits", "Ready")
     assert len(status["replicas"]) == 1  # type: ignore[arg-type]
     assert "replicas.min: 1 of the policy's 2 replicas fit nowhere" in str(status["conditions"])
+
+
+async def test_another_isolation_is_told_to_the_same_replicas_with_the_memory_that_it_takes(
+    running: Running, front: FrontInHand
+) -> None:
+    def told() -> set[tuple[str, int, int]]:
+        assigned = [each for assignment in front.assignments.values() for each in assignment.replicas]
+        return {(each.replica, each.isolation, each.memory_bytes >> 20) for each in assigned if not each.draining}
+
+    await apply(running, PLACES, POLICY % "{cost: {burst_to_cloud: false}}", version("digits-1"), SERVICE)
+    await until_status(running, "ModelService", "digits", "Ready")
+    ((name, isolation, shared_mib),) = told()
+    assert isolation == link_pb2.ISOLATION_SHARED
+    await apply(running, POLICY % "{cost: {burst_to_cloud: false}, isolation: process}")
+    await until("the change", lambda: told() == {(name, link_pb2.ISOLATION_PROCESS, shared_mib + 64)})
+    near = control_pb2.ObjectRef(kind="PlacementPolicy", namespace="default", name="near")
+    await running.control.Delete(control_pb2.DeleteRequest(ref=near))
+    await until("left as it runs", lambda: told() == {(name, link_pb2.ISOLATION_UNSPECIFIED, shared_mib + 64)})
