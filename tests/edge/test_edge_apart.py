@@ -224,6 +224,26 @@ def test_one_that_is_given_up_finishes_its_calls(processes: Processes) -> None:
     wait_for(lambda: gone(number), "the end of the process")
 
 
+def test_starts_and_ends_of_every_kind_leave_nothing_behind(processes: Processes, tmp_path: Path) -> None:
+    def held() -> tuple[int, int]:
+        return psutil.Process().num_fds(), threading.active_count()
+
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"this is no model" * 10)
+    before = held()
+    for _ in range(3):
+        ends = Ends()
+        crashed = processes.start(source(), ENOUGH, ends.append)
+        crashed.handle(INFER, infer_request(), {})
+        os.kill(crashed.process, signal.SIGKILL)
+        ends.wait()
+        processes.end(processes.start(source(), ENOUGH))
+        with pytest.raises(ModelLoadFailed):
+            processes.start(source(bad), ENOUGH)
+    wait_for(lambda: held() <= before, f"return to {before} descriptors and threads")
+    assert processes.ids() == []
+
+
 def test_it_ends_with_its_agent_even_if_it_hangs(tmp_path: Path) -> None:
     script = (
         "import sys, time, pathlib\n"

@@ -292,6 +292,11 @@ class Processes:
         self._running: set[Apart] = set()
         self._closed = False
 
+    @property
+    def limits_held_by(self) -> str:
+        """For people."""
+        return "control groups" if self._cgroups else "each process itself"
+
     def start(self, source: ModelSource, limits: Limits, ended: Callable[[str], None] = lambda _: None) -> Apart:
         """Blocks while the model loads. Raises ModelLoadFailed, ReplicaEnded; see `Apart.start`."""
         apart = Apart(source, limits, self._cgroups)

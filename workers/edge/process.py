@@ -95,9 +95,8 @@ async def _serve(
     link = Link(LinkSettings(dial, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
     renewing = Renewal(settings.state_dir, dial.learn).run() if settings.joined else _never()
     agent = Agent(settings.site, boot=secrets.token_hex(4))
-    host = Host(
-        state, models, link, {**_about(settings, hello), "machine": machine_facts(machine)}, gateway.totals, processes
-    )
+    about: dict[str, Json] = {"machine": machine_facts(machine), "limits_held_by": processes.limits_held_by}
+    host = Host(state, models, link, {**_about(settings, hello), **about}, gateway.totals, processes)
     if held:
         host.serve_services(held)
     inbox.put_nowait(Restarted(held, state.offline_s()))

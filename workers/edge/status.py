@@ -79,6 +79,8 @@ def as_text(status: Mapping[str, Json], age_s: float) -> str:
         f"{_of(status.get('link_problem'))}, revision {status.get('held_revision')}, {age_s:.0f} s ago"
     ]
     lines += _machine_lines(status.get("machine"), status.get("usage"))
+    if holder := status.get("limits_held_by"):
+        lines.append(f"  limits of replicas apart are held by {holder}")
     lines += [_leg_line(leg) for leg in _rows(status.get("legs"))]
     lines += [_replica_line(replica) for replica in _rows(status.get("replicas"))]
     return "\n".join(lines)
