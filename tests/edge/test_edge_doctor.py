@@ -256,6 +256,28 @@ async def test_of_a_running_agent_the_port_is_tried(sound: Sound) -> None:
     state.close()
 
 
+async def test_an_agent_that_is_not_attached_is_told_with_the_reason(sound: Sound) -> None:
+    state = StateFolder(sound.root)
+    state.save_status({"link_problem": "UNAVAILABLE: Socket closed"})
+    assert (await sound.examined())["agent"].state is State.WARN
+    state.save_status({"link_problem": "PERMISSION_DENIED: key 12ab was revoked"})
+    found = (await sound.examined())["agent"]
+    state.close()
+    assert found.state is State.FAIL
+    assert "key 12ab was revoked" in found.found
+    assert "--anew --token T" in found.remedy
+
+
+async def test_one_front_of_several_that_is_away_is_a_warning(sound: Sound) -> None:
+    with closing(socket.socket()) as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"127.0.0.1:{closed.getsockname()[1]}"
+        sound.change(fronts=(away, sound.front.address))
+        checks = {check.name: check.state for check in await examine(sound.root)}
+    assert checks[f"front {away}"] is State.WARN
+    assert checks[f"front {sound.front.address}"] is State.OK
+
+
 async def test_a_node_in_plain_text_is_examined_too(tmp_path: Path) -> None:
     front = FakeFront()
     await front.start()

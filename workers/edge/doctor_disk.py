@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
+
 from workers.artifacts.digest import digest_of_file, hex_of
 from workers.artifacts.errors import ArtifactError
 from workers.edge import membership
@@ -16,7 +18,7 @@ from workers.edge.clock import Clock
 from workers.edge.doctor import Check, fail, ok, warn
 from workers.edge.errors import StateFolderUnusable
 from workers.edge.plan import plan_of
-from workers.edge.state import running, saved_assignment
+from workers.edge.state import read_json, running, saved_assignment
 from workers.identity.errors import IdentityError, NotEnrolled
 from workers.identity.folder import KEY, Held, folder_of
 
@@ -40,7 +42,12 @@ def examine(root: Path) -> list[Check]:
 
 def _agent(root: Path) -> Check:
     if running(root):
-        return ok("agent", "runs")
+        problem = read_json(root / "status.json").get("link_problem")
+        if not isinstance(problem, str) or not problem:
+            return ok("agent", "runs")
+        if problem.startswith(grpc.StatusCode.PERMISSION_DENIED.name):
+            return fail("agent", f"runs, and its front refuses it: {problem}", REJOIN)
+        return warn("agent", f"runs, and is not attached: {problem}", "see the checks of each front below")
     return warn("agent", "does not run", f"start it: `skerry-edge run --state-dir {root}`")
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import datetime
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -14,7 +14,7 @@ from protos.link.v1 import link_pb2_grpc
 from workers.edge import enrolling, membership
 from workers.edge.addresses import host_and_port
 from workers.edge.channels import open_channel
-from workers.edge.doctor import Check, fail, ok, warn
+from workers.edge.doctor import Check, State, fail, ok, warn
 from workers.edge.errors import EdgeError
 from workers.edge.membership import Membership
 from workers.edge.outage import remedy_for
@@ -34,10 +34,12 @@ async def examine(root: Path) -> list[Check]:
 
 
 async def _dialled(fronts: tuple[str, ...], joined: Membership | None, held: Held | None) -> list[Check]:
-    looks: list[Coroutine[Any, Any, Check]] = [_front(front, joined, held) for front in fronts]
-    if held:
-        looks += [_enrolment(address, held) for address in (joined.enrolments if joined else ())]
-    return list(await asyncio.gather(*looks))
+    dialled = await asyncio.gather(*(_front(front, joined, held) for front in fronts))
+    addresses = joined.enrolments if joined and held else ()
+    asked = await asyncio.gather(*(_enrolment(address, held) for address in addresses if held))
+    if any(check.state is State.OK for check in dialled):  # the others are not what keeps the node from attaching
+        dialled = [replace(check, state=min(check.state, State.WARN, key=list(State).index)) for check in dialled]
+    return [*dialled, *asked]
 
 
 async def _front(address: str, joined: Membership | None, held: Held | None) -> Check:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from workers.edge import options as given
+from workers.edge.configured import PREFIX
 
 if TYPE_CHECKING:
     from workers.identity.tokens import Token
@@ -108,6 +109,7 @@ def _token(options: argparse.Namespace) -> "Token | None":
     from workers.identity.tokens import token_from
 
     by_variable = os.environ.pop(TOKEN_VARIABLE, None)  # whatever is started from here does not hear it
+    os.environ.pop(f"{PREFIX}TOKEN", None)
     text = options.token or by_variable
     if options.token_file:
         text = _text_of(options.token_file)
