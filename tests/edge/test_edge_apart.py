@@ -244,6 +244,24 @@ def test_starts_and_ends_of_every_kind_leave_nothing_behind(processes: Processes
     assert processes.ids() == []
 
 
+def test_where_no_process_can_be_started_it_says_so_and_keeps_nothing(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ReplicaEnded, match="no process can be started for it"):
+        processes.start(source(), ENOUGH)
+    assert (psutil.Process().num_fds(), processes.ids()) == (before, [])
+
+
+def test_what_lies_in_the_folder_that_the_agent_was_started_in_is_not_imported(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('another json')\n")
+    monkeypatch.chdir(tmp_path)
+    assert processes.start(source(), ENOUGH).handle(INFER, infer_request(), {}).payload
+
+
 def test_it_ends_with_its_agent_even_if_it_hangs(tmp_path: Path) -> None:
     script = (
         "import sys, time, pathlib\n"

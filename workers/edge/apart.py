@@ -82,6 +82,7 @@ class Apart:
         try:
             control = self._spawn()
         except OSError as err:  # no more processes or descriptors, or an interpreter that was moved away
+            self.close()
             raise ReplicaEnded(f"no process can be started for it: {err}: see what the node runs and may run") from err
         try:
             loaded = self._charge(control)
@@ -141,27 +142,32 @@ class Apart:
     def _spawn(self) -> socket.socket:
         pairs = [socket.socketpair() for _ in range(1 + LANES)]
         lifeline, self._lifeline = os.pipe()
+        self._lanes = [pair[0] for pair in pairs[1:]]
+        for lane in self._lanes:
+            lane.settimeout(self._limits.call_s)
         theirs = [pairs[0][1].fileno(), lifeline, *(pair[1].fileno() for pair in pairs[1:])]
-        command = [sys.executable, "-m", "workers.inference.apart", *map(str, theirs)]
+        # -P and our own path: the folder that the agent was started in must not change what it imports.
+        command = [sys.executable, "-P", "-m", "workers.inference.apart", *map(str, theirs)]
+        path = os.pathsep.join(filter(None, sys.path))
         try:
             self._process = subprocess.Popen(
                 command,
                 pass_fds=theirs,
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
             )
+        except OSError:
+            pairs[0][0].close()
+            raise
         finally:
             os.close(lifeline)
             for pair in pairs:
                 pair[1].close()
         threading.Thread(target=self._listen, name="apart-says", daemon=True).start()
-        self._lanes = [pair[0] for pair in pairs[1:]]
-        for lane in self._lanes:
-            lane.settimeout(self._limits.call_s)
         if self._cgroups:
             self._cgroup = self._cgroups.place(self._process.pid, self._limits.memory_bytes,
                                                self._limits.compute_millis)  # fmt: skip
