@@ -16,6 +16,9 @@ COLDEST_C, HOTTEST_C = -100.0, 200.0
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
+    """`machine` None: what was said of it cannot be. The messages are copies: a part of a report keeps all of it."""
+
+    said: link_pb2.Machine | None = None
     machine: NodeMachine | None = None
     usage: link_pb2.Usage | None = None
     usage_at_s: float = 0.0  # when this sample was first seen: a front repeats the last it has
@@ -29,21 +32,30 @@ class ReportedResources:
     _seen: dict[NodeName, _Seen] = dataclasses.field(default_factory=dict)
 
     def node_reported(self, node: NodeName, state: link_pb2.NodeState, now_s: float) -> None:
-        machine = state.hello.machine if state.hello.HasField("machine") else None
-        reason = machine_objection(machine) if machine else None
-        if machine is None or reason:
-            if reason:
-                self.refusals.add("resources", f"node {node}", reason, now_s)
+        if not state.hello.HasField("machine"):
             self._seen.pop(node, None)
             return
         before = self._seen.get(node, _Seen())
+        if before.said != state.hello.machine:  # once for each boot, not for each of a fleet's reports
+            machine = link_pb2.Machine()
+            machine.CopyFrom(state.hello.machine)
+            before = _Seen(machine, self._accepted(node, machine, now_s))
+            self._seen[node] = before
+        if before.machine is None:
+            return
         usage, at_s = before.usage, before.usage_at_s
         if state.report.HasField("usage") and state.report.usage != usage:
-            usage, at_s = state.report.usage, now_s
-            if reason := usage_objection(usage, machine):
+            usage, at_s = link_pb2.Usage(), now_s
+            usage.CopyFrom(state.report.usage)
+            if reason := usage_objection(usage, state.hello.machine):
                 self.refusals.add("resources", f"node {node}", reason, now_s)
                 usage = None
-        self._seen[node] = _Seen(machine_of(machine), usage, at_s)
+            self._seen[node] = dataclasses.replace(before, usage=usage, usage_at_s=at_s)
+
+    def _accepted(self, node: NodeName, machine: link_pb2.Machine, now_s: float) -> NodeMachine | None:
+        if reason := machine_objection(machine):
+            self.refusals.add("resources", f"node {node}", reason, now_s)
+        return None if reason else machine_of(machine)
 
     def machine(self, node: NodeName) -> NodeMachine | None:
         return self._seen.get(node, _Seen()).machine

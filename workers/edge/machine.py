@@ -5,7 +5,6 @@ The standard library is enough: psutil would add 2 MiB to each agent for the twe
 
 import asyncio
 import os
-import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -38,8 +37,8 @@ class MachineReader:
     def machine(self) -> Machine:
         disk = os.statvfs(self._state_dir)
         return Machine(
-            architecture=platform.machine(),
-            kernel=platform.release()[:MOST_NAME],
+            architecture=os.uname().machine,
+            kernel=os.uname().release[:MOST_NAME],
             system=self._system()[:MOST_NAME],
             cpus=len(os.sched_getaffinity(0)),
             memory_bytes=self._memory_bytes(),
@@ -130,7 +129,7 @@ class MachineReader:
     def _system(self) -> str:
         lines = self._text("etc/os-release").splitlines()
         names = [line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME=")]
-        return names[0] if names else platform.system()
+        return names[0] if names else os.uname().sysname
 
     def _text(self, path: str) -> str:
         """Empty for what cannot be read: many a file of these exists on some machines only."""
