@@ -101,7 +101,7 @@ class Observations:
         self._detach_unlisted(name, {NodeName(state.hello.node) for state in report.nodes})
         for leg in report.legs:
             if self._accepts(leg, f"front/{name}", now_s):
-                self._fronts[name].legs[leg.source, leg.target] = (leg, now_s)
+                self._fronts[name].legs[leg.source, leg.target] = (_copy(leg), now_s)
         self.demand.front_reported(name, report, now_s)
 
     def _node_reported(self, node: NodeName, state: link_pb2.NodeState, front: FrontName, now_s: float) -> None:
@@ -113,7 +113,7 @@ class Observations:
         source, legs = f"site/{state.hello.site}", state.report.legs
         if len(legs) > MOST_LEGS:
             self.refusals.add("leg", f"{source} -> any", f"{len(legs)} legs, {MOST_LEGS} at most", now_s)
-        accepted = tuple(leg for leg in legs[:MOST_LEGS] if self._accepts(leg, source, now_s))
+        accepted = tuple(_copy(leg) for leg in legs[:MOST_LEGS] if self._accepts(leg, source, now_s))
         self._nodes[node] = _Node(state, front, now_s, accepted, now_s)
         self.demand.node_reported(node, state, now_s)
         self.resources.node_reported(node, state, now_s)
@@ -228,6 +228,13 @@ class Observations:
             )
             for name, f in sorted(self._fronts.items())
         ]
+
+
+def _copy(leg: link_pb2.LegEstimate) -> link_pb2.LegEstimate:
+    """A part of a message keeps all of it in memory: here a front's whole report, for as long as a leg is not new."""
+    own = link_pb2.LegEstimate()
+    own.CopyFrom(leg)
+    return own
 
 
 def _rank(state: link_pb2.NodeState) -> tuple[int, bool]:

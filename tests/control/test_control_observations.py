@@ -222,3 +222,17 @@ def test_a_report_that_a_front_repeats_grows_older() -> None:
 def test_a_front_measures_from_itself_only() -> None:
     seen = seeing(legs=(old_leg("front/f", "region/local"), old_leg("front/other", "region/local")))
     assert [leg.source for leg in seen.legs(NOW_S)] == ["front/f"]
+
+
+def test_a_leg_that_stays_does_not_keep_the_report_that_brought_it() -> None:
+    """A part keeps all of its message: a hundred legs of reports of 2,000 nodes kept 204 MiB, their copies keep 5."""
+    seen = seeing(legs=(old_leg("front/f", "region/local"),))
+    state = node(old_leg())
+    brought = link_pb2.FrontReport(nodes=[state], legs=[old_leg("front/f", "region/local")])
+    seen.front_reported("f", brought, NOW_S)  # type: ignore[arg-type]
+    parts = [*brought.nodes[0].report.legs, *brought.legs]
+    kept = [leg for held in seen._nodes.values() for leg in held.legs]
+    kept += [leg for front in seen._fronts.values() for leg, _ in front.legs.values()]
+    assert len(kept) == 2
+    assert not [leg for leg in kept if any(leg is part for part in parts)]
+    assert len(seen.legs(NOW_S)) == 2
