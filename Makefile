@@ -39,7 +39,7 @@ lock: .venv/ready ## resolve the dependencies anew
 schema: .venv/ready ## write the JSON Schemas of the operators' objects
 	$(PY) -m orchestrator.objects.schema docs/schema
 
-tools: ## system tools that the tests need (PostgreSQL, a C compiler, systemd-analyze)
+tools: ## system tools that the tests need (PostgreSQL, a C compiler, systemd-analyze, nftables, Toxiproxy)
 	tests/tools/install.sh
 
 demo: .venv/ready .venvs/tritonclient/ready ## the main job, on embedded defaults
