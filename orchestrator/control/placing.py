@@ -310,8 +310,15 @@ def _nodes(world: World, observed: Observed) -> set[NodeName]:
 def _above(node: NodeName, world: World, observed: Observed) -> int:
     stored, seen = world.find(ASSIGNMENT, "", node), observed.nodes.get(node)
     before = int(str(stored.spec.get("above", 0))) if stored else 0
-    held = seen.held_revision if seen else 0
-    return held if held > before + (stored.revision if stored else 0) else before
+    given, held = before + (stored.revision if stored else 0), seen.held_revision if seen else 0
+    if held <= given:
+        return before
+    log.warning(
+        "a node holds a newer assignment than this store gave it: its revisions go on from there; if the store was not "
+        "restored from an older copy, two control planes may order this node",
+        extra={"node": node, "held_revision": held, "given_revision": given},
+    )
+    return held
 
 
 def _assignment_put(node: NodeName, replicas: tuple[AssignedReplica, ...], above: int) -> Put:

@@ -19,6 +19,9 @@ _OPTIONS = (
     # A dead WAN sends no FIN: ping, so that it is noticed within 15 s.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # The former counts only bytes that TCP could not deliver: behind a proxy that takes them, an unanswered ping would
+    # end the connection after a minute.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
