@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.testbed.tools import may_make_networks, program
+from tests.testbed.tools import ROOT, may_make_networks, program
 
 PREFIX = "skerry-tb"
 COMMAND_LIMIT_S = 20.0
@@ -43,9 +43,9 @@ class Namespace:
         """`ip` becomes the command, so that the id of the process is the command's."""
         return [program("ip"), "netns", "exec", self.name, *command]
 
-    def run(self, *command: str, text: str = "") -> str:
+    def run(self, *command: str, text: str = "", limit_s: float = COMMAND_LIMIT_S) -> str:
         """What the command prints. Fails the test when it fails."""
-        return run(*self.command(*command), text=text)
+        return run(*self.command(*command), text=text, limit_s=limit_s)
 
     def ip(self, *arguments: str) -> None:
         run(program("ip"), "-n", self.name, *arguments)
@@ -96,8 +96,8 @@ def wire(one: Namespace, its_device: str, other: Namespace, others_device: str) 
     other.ip("link", "set", others_device, "up")
 
 
-def run(*command: str, text: str = "") -> str:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
+def run(*command: str, text: str = "", limit_s: float = COMMAND_LIMIT_S) -> str:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, timeout=limit_s, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}\n{text}"
     return done.stdout
 

@@ -13,6 +13,7 @@ CLOUD = "203.0.113.1"
 ROUTER_LAN, FIRST_NODE = "192.168.1.1", 11  # the same at each site, as in life
 MIN_BURST_BYTES = 32 << 10
 
+_UNCUT = "table inet cut {}\n"
 _ROUTER_RULES = """
 table inet cut {}
 table ip nat {
@@ -85,13 +86,19 @@ class Site:
         """Nothing passes any more, and nobody is told; also not at the ends of open connections."""
         self.router.nft(_SILENT)
 
+    def cut_behind_the_proxy(self) -> None:
+        """As silent, but what Toxiproxy takes of a node's bytes it acknowledges: TCP there sees nothing amiss."""
+        assert self.toxiproxy, f"site {self.name} has no Toxiproxy: give its Wan ports"
+        self.provider.nft(_SILENT.replace('"wan"', '"cloud"'))
+
     def cut_by_reset(self) -> None:
         """Whoever sends is told by a TCP reset: open connections break at their next packet, new ones are refused."""
         self.router.nft(_RESET)
 
     def mend(self) -> None:
         """The link is there again, and so is the router's memory of its flows."""
-        self.router.nft(_MEND)
+        for namespace in (self.router, self.provider):
+            namespace.nft(_MEND)
 
 
 @dataclass(slots=True)
@@ -135,6 +142,7 @@ class Network:
         site.provider.ip("route", "add", CLOUD, "via", f"{ours}.1")
         site.router.ip("route", "add", "default", "via", f"{public}.{4 * number + 1}")
         site.provider.setting("net/ipv4/ip_forward", 1)
+        site.provider.nft(_UNCUT)
 
     def _delay(self, site: Site, wan: Wan) -> None:
         site.provider.nft(_REDIRECT % (CLOUD, ", ".join(str(port) for port in wan.ports)))

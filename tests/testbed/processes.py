@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.testbed.namespaces import Namespace
+from tests.testbed.tools import ROOT
 
-ROOT = Path(__file__).parents[2]
 END_WAIT_S = 10.0
 POLL_S = 0.01
 SHOWN_LINES = 40
@@ -36,6 +36,7 @@ class Program:
     name: str
     log_path: Path
     process: subprocess.Popen[bytes]
+    from_byte: int = 0  # of the log, which earlier starts wrote to as well
 
     @property
     def pid(self) -> int:
@@ -45,14 +46,18 @@ class Program:
     def running(self) -> bool:
         return self.process.poll() is None
 
-    def said(self) -> str:
-        return self.log_path.read_text(errors="replace")
+    def said(self, since: int = 0) -> str:
+        return self.log_path.read_bytes()[max(since, self.from_byte) :].decode(errors="replace")
 
-    def says(self, words: str, limit_s: float = 15.0) -> str:
+    def mark(self) -> int:
+        """`since` for what it says from now on."""
+        return self.log_path.stat().st_size
+
+    def says(self, words: str, limit_s: float = 15.0, since: int = 0) -> str:
         """Wait until its log has the words; answers the log."""
 
         def look() -> str:
-            said = self.said()
+            said = self.said(since)
             if words not in said and not self.running:
                 raise AssertionError(f"{self.name} ended with {self.process.returncode}, not saying {words!r}:\n{said}")
             return said if words in said else ""
@@ -83,6 +88,7 @@ class Programs:
         self.folder.mkdir(parents=True, exist_ok=True)
         log_path = self.folder / f"{name}.log"
         with log_path.open("ab") as log:
+            from_byte = log.tell()
             process = subprocess.Popen(
                 namespace.command(*command),
                 stdin=subprocess.DEVNULL,
@@ -92,16 +98,18 @@ class Programs:
                 env=os.environ | (environ or {}),
                 start_new_session=True,
             )
-        self.started.append(Program(name, log_path, process))
+        self.started.append(Program(name, log_path, process, from_byte))
         return self.started[-1]
 
+    def show(self) -> None:
+        """Print the ends of all logs; pytest shows them when a test failed."""
+        for log_path in sorted({program.log_path for program in self.started}):
+            lines = log_path.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+            print(f"--- {log_path.name}", *lines, sep="\n")
+
     def close(self) -> None:
-        """Kill all, and print the ends of their logs: pytest shows them when the test failed."""
         for program in self.started:
             if program.running:
                 program.process.kill()
             program.process.wait(END_WAIT_S)
-        for log_path in sorted({program.log_path for program in self.started}):
-            lines = log_path.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
-            print(f"--- {log_path.name}", *lines, sep="\n")
         self.started.clear()

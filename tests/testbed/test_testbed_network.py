@@ -11,7 +11,8 @@ import pytest
 from tests.testbed import namespaces
 from tests.testbed.namespaces import Namespace, Namespaces, small_disk
 from tests.testbed.network import CLOUD, Network, Wan, network, node_address
-from tests.testbed.processes import ROOT, Program, until
+from tests.testbed.processes import Program, until
+from tests.testbed.tools import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 

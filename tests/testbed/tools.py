@@ -6,7 +6,8 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-INSTALL = Path(__file__).parents[1] / "tools" / "install.sh"
+ROOT = Path(__file__).parents[2]
+INSTALL = ROOT / "tests" / "tools" / "install.sh"
 HINT = "run `make tools`"
 
 

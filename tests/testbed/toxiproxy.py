@@ -30,8 +30,8 @@ class Toxiproxy:
         until("Toxiproxy listens", started._listens)
         return started
 
-    def pass_on(self, port: int, to: str, listen: str = "0.0.0.0") -> None:
-        self._cli("create", "--listen", f"{listen}:{port}", "--upstream", f"{to}:{port}", str(port))
+    def pass_on(self, port: int, to: str) -> None:
+        self._cli("create", "--listen", f"0.0.0.0:{port}", "--upstream", f"{to}:{port}", str(port))
         self.ports.append(port)
 
     def delay(self, one_way_ms: float, jitter_ms: float = 0.0) -> None:

@@ -1,0 +1,128 @@
+"""A node that joins, is cut off, rebooted alone, or given back to an older control plane: real processes, real NAT."""
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.testbed.installation import GATEWAY, SERVICE, Agent, Installation, Load, answered_at_s
+from tests.testbed.network import ROUTER_LAN, Site
+from tests.testbed.processes import until
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
+
+JOIN_LIMIT_S = 10.0
+
+
+def test_from_join_to_the_first_answers_through_nat(on: Installation, joined: Agent) -> None:
+    """`python -m benchmarks.wan` has the figure; here, beside other tests, twice as long will do."""
+    on_lan_s = joined.answered_at_s("digits", 30) - joined.joining_at_s
+    relayed_s = answered_at_s(on.net.cloud, GATEWAY, "digits", 30) - joined.joining_at_s
+    print(f"first answer on the LAN after {on_lan_s:.1f} s, through the front after {relayed_s:.1f} s")
+    assert max(on_lan_s, relayed_s) <= 2 * JOIN_LIMIT_S
+
+
+def test_rebooted_without_any_network_it_serves_from_disk(on: Installation, agent: Agent) -> None:
+    before = agent.status()
+    agent.running.end(signal.SIGKILL)
+    agent.namespace.ip("link", "set", "eth0", "down")
+    agent.start()
+    agent.answered_at_s("digits")
+    after = agent.status()
+    assert after["link"] == "not attached"
+    assert (after["held_revision"], after["process"]) == (before["held_revision"], agent.running.pid)
+    assert after["epoch"] > before["epoch"]
+    agent.namespace.ip("link", "set", "eth0", "up")
+    agent.namespace.ip("route", "add", "default", "via", ROUTER_LAN)  # gone with the link
+    agent.running.says("attached")
+
+
+@pytest.mark.parametrize("how", ["silently", "behind a proxy", "by reset"])
+def test_after_a_cut_nothing_restarts(site: Site, agent: Agent, how: str) -> None:
+    until("the node is attached", agent.attached)
+    before, loads, since = agent.status(), agent.loads(), agent.running.mark()
+    match how:
+        case "silently":
+            site.cut_silently()
+        case "behind a proxy":
+            site.cut_behind_the_proxy()
+        case _:
+            site.cut_by_reset()
+    agent.running.says("link lost", 25, since)
+    agent.answered_at_s("digits", 1)
+    site.mend()
+    agent.running.says("attached again", 30, since)
+    until("the node is attached", agent.attached)
+    after = agent.status()
+    assert agent.loads() == loads
+    assert (after["process"], after["held_revision"]) == (before["process"], before["held_revision"])
+
+
+def test_cuts_lose_no_call_of_the_site(site: Site, agent: Agent, seed: int) -> None:
+    """`python -m benchmarks.wan` has the figure, with more calls and with their times."""
+    draw = random.Random(seed)
+    load = Load.start(agent, "digits", callers=4, rate_rps=200, calls=1200)
+    for _ in range(3):
+        draw.choice((site.cut_silently, site.cut_by_reset))()
+        until("the cut lasts", _after(draw.uniform(0.5, 1.5)))
+        site.mend()
+        until("the link is back for a while", _after(draw.uniform(0.1, 0.5)))
+    calls = load.calls()
+    assert len(calls) == 1200
+    assert [call for call in calls if call.said != "OK"] == []
+    print("ms p50, p99, most:", np.percentile([call.took_s for call in calls], [50, 99, 100]) * 1000)
+
+
+@pytest.mark.parametrize("how", ["skerry restore", "a copied file"])
+def test_given_back_to_an_older_control_plane_nothing_restarts(
+    on: Installation, agent: Agent, tmp_path: Path, how: str
+) -> None:
+    """`skerry restore` makes revisions jump ahead; with a copy they go back, below what the node holds."""
+    (digits,), loads, before = agent.loads(), agent.loads(), agent.status()
+    cloud, kept = on.folder / "cloud", tmp_path / "kept"
+    kept.mkdir()
+    assert on.control
+    if how == "skerry restore":
+        on.skerry("backup", str(kept / "backup"))
+    else:
+        on.control.end()
+        for path in cloud.glob("store.db*"):
+            shutil.copy(path, kept)
+        on.start_control()
+    on.documents(SERVICE % "passing")
+    until("another replica", lambda: len(agent.loads()) == 2, 30)
+    on.documents(SERVICE % "passing", "delete")
+    until("it is gone again", lambda: len(agent.loads()) == 1, 30)
+    held = agent.status()["held_revision"]
+    assert held > before["held_revision"]
+
+    on.control.end()
+    if how == "skerry restore":
+        on.skerry("restore", str(kept / "backup"), "--force")
+    else:
+        for path in [*cloud.glob("store.db*")]:
+            path.unlink()
+        for path in kept.iterdir():
+            shutil.copy(path, cloud)
+    control = on.start_control()
+    if how == "a copied file":
+        control.says("a node holds a newer assignment than this store gave it")
+    on.documents(SERVICE % "later")
+    until("the node obeys the restored control plane", lambda: len(agent.loads()) == 2, 30)
+    after = agent.status()
+    assert agent.loads()[digits] == loads[digits]
+    assert after["process"] == before["process"]
+    assert after["held_revision"] > held
+    agent.answered_at_s("later")
+    on.documents(SERVICE % "later", "delete")
+    until("it is gone again", lambda: len(agent.loads()) == 1, 30)
+
+
+def _after(wait_s: float) -> Callable[[], bool]:
+    end_s = time.monotonic() + wait_s
+    return lambda: time.monotonic() >= end_s
