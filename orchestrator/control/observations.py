@@ -114,7 +114,12 @@ class Observations:
         if len(legs) > MOST_LEGS:
             self.refusals.add("leg", f"{source} -> any", f"{len(legs)} legs, {MOST_LEGS} at most", now_s)
         accepted = tuple(_copy(leg) for leg in legs[:MOST_LEGS] if self._accepts(leg, source, now_s))
-        self._nodes[node] = _Node(state, front, now_s, accepted, now_s)
+        measured_s = now_s
+        if not legs and held is not None and held.state.hello.site == state.hello.site:
+            # A node that boots, or whose front did, has no samples yet. What was measured before counts on and ages on,
+            # or else its replicas would leave the site for a second.
+            accepted, measured_s = held.legs, held.measured_s
+        self._nodes[node] = _Node(state, front, now_s, accepted, measured_s)
         self.demand.node_reported(node, state, now_s)
         self.resources.node_reported(node, state, now_s)
 

@@ -219,6 +219,19 @@ def test_a_report_that_a_front_repeats_grows_older() -> None:
     assert {leg.source: leg.age_s for leg in seen.legs(NOW_S + 21)}["site/s1"] == 0.5
 
 
+def test_a_node_or_front_that_boots_has_what_was_measured_before_until_it_measures() -> None:
+    seen = seeing(node(old_leg()))
+    booted = node()
+    booted.ClearField("report")  # the front was restarted, and has only heard the node's hello
+    for silent in (booted, node()):
+        report(seen, silent, now_s=NOW_S + 20)
+        (leg,) = seen.legs(NOW_S + 30)
+        assert leg.age_s == 30.5
+    report(seen, node(old_leg(rtt_p99_ms=13.0)), now_s=NOW_S + 31)
+    (leg,) = seen.legs(NOW_S + 31)
+    assert (leg.age_s, leg.rtt_p99_ms) == (0.5, 13.0)
+
+
 def test_a_front_measures_from_itself_only() -> None:
     seen = seeing(legs=(old_leg("front/f", "region/local"), old_leg("front/other", "region/local")))
     assert [leg.source for leg in seen.legs(NOW_S)] == ["front/f"]
