@@ -63,7 +63,8 @@ async def renew(address: str, asks: Renewing, at: datetime.datetime) -> pb.Certi
     """Another certificate. Raises EnrolmentFailed."""
     door = _known(address, asks.authority, at) if asks.authority else _proven(address, _one_of(asks.pins), at)
     async with door as stub:
-        request = pb.RenewRequest(request_pem=request_for(asks.key, asks.node), software=asks.software)
+        request_pem = request_for(asks.key, asks.node)
+        request = pb.RenewRequest(node=asks.node, request_pem=request_pem, software=asks.software)
         certified = await _answered(address, stub.Renew(request, timeout=ANSWER_WAIT_S))
     return _checked(certified, address, asks.key, asks.node, at)
 
