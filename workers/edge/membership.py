@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -41,13 +42,21 @@ def save(root: Path, membership: Membership) -> None:
     """Raises OSError."""
     data = _written(membership)
     for name in NAMES:
-        passing = root / f".{name}.new"
-        with passing.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        passing.replace(root / name)
-        sync_folder(root)
+        _write(root, name, data)
+
+
+def heal(root: Path) -> None:
+    """A copy that was spoilt is written anew from the other, lest both be spoilt one day. Raises OSError."""
+    whole: dict[str, bytes] = {}
+    for name in NAMES:
+        with suppress(OSError, ValueError):
+            data = (root / name).read_bytes()
+            _read(data)
+            whole[name] = data
+    for name in NAMES if whole else ():
+        if name not in whole:
+            _write(root, name, next(iter(whole.values())))
+            _log.warning("a copy of what joining told was spoilt; it is written anew", extra={"path": str(root / name)})
 
 
 def change(root: Path, how: Callable[[Membership], Membership]) -> None:
@@ -81,6 +90,16 @@ def forget(root: Path) -> None:
     """Raises OSError."""
     for name in NAMES:
         (root / name).unlink(missing_ok=True)
+
+
+def _write(root: Path, name: str, data: bytes) -> None:
+    passing = root / f".{name}.new"
+    with passing.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    passing.replace(root / name)
+    sync_folder(root)
 
 
 def _written(membership: Membership) -> bytes:

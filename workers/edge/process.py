@@ -68,6 +68,8 @@ def run_agent(settings: EdgeSettings) -> None:
         _refuse_plain_text("--lan", [settings.lan] if settings.lan else [])
     state = StateFolder(settings.state_dir)
     try:
+        if settings.joined:
+            _heal(settings.state_dir)
         if _beyond_loopback(settings):
             _mend_identity(settings.state_dir)
         processes = Processes(Cgroups.delegated())
@@ -129,6 +131,13 @@ async def _stopped(
     if lan:
         leaving.append(asyncio.ensure_future(asyncio.to_thread(lan.stop, DRAIN_S)))
     await asyncio.gather(*leaving)
+
+
+def _heal(root: Path) -> None:
+    try:
+        membership.heal(root)
+    except OSError as err:
+        _log.error("cannot mend what joining told: free space on the disk", extra={"error": str(err)})
 
 
 async def _never() -> None:
