@@ -44,3 +44,9 @@ def test_no_kind_is_missed_and_no_try_floods_the_log(tries: list[tuple[grpc.Stat
 @pytest.mark.parametrize("code", list(grpc.StatusCode))
 def test_every_failure_has_a_remedy(code: grpc.StatusCode) -> None:
     assert remedy_for(code)
+
+
+@pytest.mark.parametrize("said", ["certificate is not yet valid: OK", "certificate has expired: OK"])
+def test_a_certificate_out_of_its_dates_is_about_the_clock(said: str) -> None:
+    assert "clock" in remedy_for(UNAVAILABLE, f"Tls handshake failed: CERTIFICATE_VERIFY_FAILED: {said}")
+    assert "clock" not in remedy_for(UNAVAILABLE, "Connection refused")

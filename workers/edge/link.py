@@ -118,7 +118,7 @@ class Link:
                 "front": self._settings.dial.front,
                 "site": self._settings.hello.site,
                 "reason": self.problem,
-                "remedy": remedy_for(code),
+                "remedy": remedy_for(code, self.problem),
                 "tries": self._outage.tries,
                 "for_s": round(self._outage.lasted_s(now_s)),
             }

@@ -21,7 +21,17 @@ _REMEDIES = {
 }
 
 
-def remedy_for(code: grpc.StatusCode) -> str:
+_DATES = ("certificate is not yet valid", "certificate has expired")  # as TLS says it
+_CLOCK = (
+    "set this machine's clock, by which the front's certificate is not valid now: `skerry-edge doctor` shows both; if "
+    "the clock is right, see why that front did not renew its certificate"
+)
+
+
+def remedy_for(code: grpc.StatusCode, said: str = "") -> str:
+    """`said`: the failure in gRPC's words, which tell more than the code where TLS failed."""
+    if any(each in said for each in _DATES):
+        return _CLOCK
     return _REMEDIES.get(code, "see the front's own log")
 
 
