@@ -9,6 +9,7 @@ import pytest
 
 from tests.testbed.installation import LINK, Agent, Installation, installed, serving
 from tests.testbed.network import Network, Site, Wan, network
+from tests.testbed.processes import until
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +57,12 @@ def joined(installation: Installation) -> Agent:
 
 
 @pytest.fixture
-def agent(on: Installation, joined: Agent) -> Agent:
-    """Joined, attached, with a replica of `digits` that is ready."""
+def agent(site: Site, joined: Agent) -> Agent:
+    """Joined, attached, with a replica of `digits` that is ready; also after a test that failed."""
+    site.mend()
+    joined.environ.clear()
+    if not joined.running.running:
+        joined.start()
     serving(joined)
+    until("the node is attached", joined.attached)
     return joined

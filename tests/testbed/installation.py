@@ -31,29 +31,39 @@ apiVersion: skerry.dev/v1alpha1
 kind: Zone
 metadata: {name: city}
 spec: {region: local}
----
-apiVersion: skerry.dev/v1alpha1
-kind: PlacementPolicy
-metadata: {name: at-the-edge}
-spec:
-  required: ["site.kind == 'edge'"]
-  replicas: {min: 1, max: 1}
-  disconnect: {lost_after_s: 600}
 """
 SITE = """
 ---
 apiVersion: skerry.dev/v1alpha1
 kind: Site
-metadata: {name: %s}
+metadata: {name: %(site)s}
 spec: {kind: edge, jurisdiction: EU}
+---
+apiVersion: skerry.dev/v1alpha1
+kind: PlacementPolicy
+metadata: {name: at-%(site)s}
+spec: {required: ["site.name == '%(site)s'"], replicas: {min: 1, max: 1}, disconnect: {lost_after_s: 600}}
 """
 SERVICE = """
 ---
 apiVersion: skerry.dev/v1alpha1
 kind: ModelService
-metadata: {name: %s}
-spec: {model: digits, policy: at-the-edge, demand: [{zone: city, rate_rps: 5, request_bytes: 400, response_bytes: 300}]}
+metadata: {name: %(name)s}
+spec:
+  model: %(model)s
+  policy: at-%(site)s
+  demand: [{zone: city, rate_rps: 5, request_bytes: 400, response_bytes: 300}]
 """
+
+
+def site_documents(site: str) -> str:
+    """An edge site, and a policy for one replica there."""
+    return SITE % {"site": site}
+
+
+def service_document(name: str, site: str, model: str = "digits") -> str:
+    """A service with one replica at this site."""
+    return SERVICE % {"name": name, "site": site, "model": model}
 
 
 @dataclass(slots=True)
@@ -105,9 +115,13 @@ class Agent:
         return done.stdout + done.stderr
 
     def status(self) -> dict[str, Any]:
+        """What the process that runs now has written; empty: nothing yet."""
         path = self.state_dir / "status.json"
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return found
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found if found.get("process") == self.running.pid else {}
 
     def loads(self) -> dict[str, str]:
         """The incarnation of each replica that is ready."""
@@ -193,12 +207,12 @@ class Installation:
         return Agent(self.net.programs, node, site.nodes[index], self.folder / node)
 
 
-def installed(net: Network, folder: Path, *sites: str) -> Installation:
-    """Control plane, front, these sites, and a service `digits` that waits for a node."""
+def installed(net: Network, folder: Path, site: str) -> Installation:
+    """Control plane, front, this site, and a service `digits` that waits for a node there."""
     on = Installation(net, folder)
     on.start_control()
     on.start_front()
-    on.documents(PLACES + "".join(SITE % name for name in sites) + SERVICE % "digits")
+    on.documents(PLACES + site_documents(site) + service_document("digits", site))
     on.skerry("model", "push", "digits", str(MODEL), "--accuracy", "0.97")
     return on
 

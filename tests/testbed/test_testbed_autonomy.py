@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.testbed.installation import GATEWAY, SERVICE, Agent, Installation, Load, answered_at_s
+from tests.testbed.installation import GATEWAY, Agent, Installation, Load, answered_at_s, service_document
 from tests.testbed.network import ROUTER_LAN, Site
 from tests.testbed.processes import until
 
@@ -40,6 +40,27 @@ def test_rebooted_without_any_network_it_serves_from_disk(on: Installation, agen
     agent.namespace.ip("link", "set", "eth0", "up")
     agent.namespace.ip("route", "add", "default", "via", ROUTER_LAN)  # gone with the link
     agent.running.says("attached")
+
+
+@pytest.mark.parametrize("part", ["node", "front", "front and node"])
+def test_a_reboot_is_no_reason_to_move_anything(on: Installation, agent: Agent, part: str) -> None:
+    """What was measured before counts until there are new samples."""
+    assert on.control
+    assert on.front
+    before, since = agent.status(), on.control.mark()
+    if "front" in part:
+        on.front.end(signal.SIGKILL)
+    if "node" in part:
+        agent.running.end(signal.SIGKILL)
+        agent.start()
+    if "front" in part:
+        on.start_front()
+    until("the node serves and is attached", lambda: agent.loads() and agent.attached(), 30)
+    until("the front has its routes", lambda: answered_at_s(on.net.cloud, GATEWAY, "digits", 20))
+    after = agent.status()
+    assert after["held_revision"] == before["held_revision"]
+    assert (after["process"] == before["process"]) == ("node" not in part)
+    assert "left plant" not in on.control.said(since)
 
 
 @pytest.mark.parametrize("how", ["silently", "behind a proxy", "by reset"])
@@ -94,9 +115,9 @@ def test_given_back_to_an_older_control_plane_nothing_restarts(
         for path in cloud.glob("store.db*"):
             shutil.copy(path, kept)
         on.start_control()
-    on.documents(SERVICE % "passing")
+    on.documents(service_document("passing", "plant"))
     until("another replica", lambda: len(agent.loads()) == 2, 30)
-    on.documents(SERVICE % "passing", "delete")
+    on.documents(service_document("passing", "plant"), "delete")
     until("it is gone again", lambda: len(agent.loads()) == 1, 30)
     held = agent.status()["held_revision"]
     assert held > before["held_revision"]
@@ -112,14 +133,14 @@ def test_given_back_to_an_older_control_plane_nothing_restarts(
     control = on.start_control()
     if how == "a copied file":
         control.says("a node holds a newer assignment than this store gave it")
-    on.documents(SERVICE % "later")
+    on.documents(service_document("later", "plant"))
     until("the node obeys the restored control plane", lambda: len(agent.loads()) == 2, 30)
     after = agent.status()
     assert agent.loads()[digits] == loads[digits]
     assert after["process"] == before["process"]
     assert after["held_revision"] > held
     agent.answered_at_s("later")
-    on.documents(SERVICE % "later", "delete")
+    on.documents(service_document("later", "plant"), "delete")
     until("it is gone again", lambda: len(agent.loads()) == 1, 30)
 
 
