@@ -61,17 +61,19 @@ test: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools pure ## ev
 	$(PY) -m pytest -q -m slow -n auto --dist worksteal
 	$(PY) -m pytest -q -m real
 
-bench: .venv/ready .venvs/tritonclient/ready ## the figures, each with its baseline and the machine's name
+bench: .venv/ready .venvs/tritonclient/ready tools ## the figures, each with its baseline and the machine's name
 	$(PY) -m benchmarks.cli_start
 	$(PY) -m benchmarks.edge
 	$(PY) -m benchmarks.serving
 	$(PY) -m benchmarks.gateway
+	$(PY) -m benchmarks.wan
 	$(PY) -m benchmarks.applications --most 10
 	@echo "placement: python -m benchmarks.placement compare INSTANCE.npz (benchmarks/placement/README.md)"
 
 soak: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready tools ## kills and crashes, again and again (ROUNDS=5)
 	for round in $$(seq $(or $(ROUNDS),5)); do echo "round $$round"; \
-	  HYPOTHESIS_PROFILE=new $(PY) -m pytest -q tests/store tests/placement tests/reconcile tests/edge tests/end_to_end; done
+	  HYPOTHESIS_PROFILE=new $(PY) -m pytest -q tests/store tests/placement tests/reconcile tests/edge tests/testbed \
+	    tests/end_to_end; done
 
 clean: ## what the other targets made
 	rm -rf .venv .venvs .skerry

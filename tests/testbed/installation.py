@@ -160,6 +160,12 @@ class Installation:
         self.control = self._start("control", "control plane serves", sys.executable, "-m", "tests.testbed.plane")
         return self.control
 
+    def start_all(self) -> Program:
+        """`skerry up`: the control plane in Ray Serve, and a front that it supervises."""
+        command = (str(Path(sys.executable).parent / "skerry"), "up")
+        self.control = self._start("up", "control ready", *command, limit_s=120)
+        return self.control
+
     def start_front(self) -> Program:
         cloud = self.folder / "cloud"
         self.front = self._start(
@@ -172,9 +178,9 @@ class Installation:
         )
         return self.front
 
-    def _start(self, name: str, ready: str, *command: str) -> Program:
+    def _start(self, name: str, ready: str, *command: str, limit_s: float = 30.0) -> Program:
         started = self.net.programs.start(self.net.cloud, name, *command, environ=self.environ)
-        started.says(ready, 30)
+        started.says(ready, limit_s)
         return started
 
     def skerry(self, *arguments: str, codes: Sequence[int] = (0,)) -> str:
@@ -207,11 +213,17 @@ class Installation:
         return Agent(self.net.programs, node, site.nodes[index], self.folder / node)
 
 
-def installed(net: Network, folder: Path, site: str) -> Installation:
-    """Control plane, front, this site, and a service `digits` that waits for a node there."""
+def installed(net: Network, folder: Path, site: str, whole: bool = False) -> Installation:
+    """Control plane, front, this site, and a service `digits` that waits for a node there.
+
+    `whole`: by `skerry up`, with Ray, which takes half a minute.
+    """
     on = Installation(net, folder)
-    on.start_control()
-    on.start_front()
+    if whole:
+        on.start_all()
+    else:
+        on.start_control()
+        on.start_front()
     on.documents(PLACES + site_documents(site) + service_document("digits", site))
     on.skerry("model", "push", "digits", str(MODEL), "--accuracy", "0.97")
     return on

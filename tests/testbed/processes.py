@@ -19,7 +19,7 @@ SHOWN_LINES = 40
 Found = TypeVar("Found")
 
 
-def until(what: str, look: Callable[[], Found], limit_s: float = 15.0) -> Found:
+def until(what: str, look: Callable[[], Found], limit_s: float = 30.0) -> Found:
     """Poll for what another process does, bounded; answers the first that is true."""
     end_s = time.monotonic() + limit_s
     while True:
@@ -53,7 +53,7 @@ class Program:
         """`since` for what it says from now on."""
         return self.log_path.stat().st_size
 
-    def says(self, words: str, limit_s: float = 15.0, since: int = 0) -> str:
+    def says(self, words: str, limit_s: float = 30.0, since: int = 0) -> str:
         """Wait until its log has the words; answers the log."""
 
         def look() -> str:

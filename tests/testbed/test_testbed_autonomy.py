@@ -14,7 +14,7 @@ from tests.testbed.installation import GATEWAY, Agent, Installation, Load, answe
 from tests.testbed.network import ROUTER_LAN, Site
 from tests.testbed.processes import until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
 
 JOIN_LIMIT_S = 10.0
 

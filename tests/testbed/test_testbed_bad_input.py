@@ -24,7 +24,7 @@ from tests.testbed.namespaces import Namespace, small_disk
 from tests.testbed.network import CLOUD, Site
 from tests.testbed.processes import until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
 
 PADDED_BYTES = 6 << 20
 
@@ -82,7 +82,7 @@ def test_a_spoilt_file_of_its_state_is_healed_or_told_and_the_agent_serves(agent
     """One bit of each file in turn. What only the node has is its key: that must be told, and is put back here."""
     draw = random.Random(seed)
     for path in sorted(each for each in agent.state_dir.rglob("*") if each.is_file()):
-        agent.running.end(signal.SIGKILL)
+        agent.running.end()
         whole = path.read_bytes() if path.exists() else b""
         if path.name == "lock" or not whole:
             continue
@@ -94,7 +94,7 @@ def test_a_spoilt_file_of_its_state_is_healed_or_told_and_the_agent_serves(agent
         if not agent.attached():
             assert path.name == "key.pem", f"{path}: not healed:\n{said}"
             assert "key.pem" in agent.command("doctor")
-            agent.running.end(signal.SIGKILL)
+            agent.running.end()
             path.write_bytes(whole)
         print(path.name, "healed" if agent.running.running else "told")
 
@@ -113,9 +113,10 @@ def test_a_disk_that_is_full_amid_a_fetch_is_told_and_the_fetch_goes_on_when_the
         agent.running.says("free space")
         until("operators see it", lambda: "free space" in on.skerry("describe", "service", "big"))
         assert agent.running.running
+        before = received_bytes(agent.namespace)
         agent.namespace.run("mount", "-o", f"remount,size={4 * PADDED_BYTES >> 10}k", str(agent.state_dir))
         agent.answered_at_s("big", 30)
-        assert received_bytes(agent.namespace) < 1.4 * PADDED_BYTES, "it began anew"
+        assert received_bytes(agent.namespace) - before < 0.8 * PADDED_BYTES, "it began anew"
         agent.running.end()
 
 
