@@ -47,7 +47,8 @@ def test_a_replica_is_bounded_and_its_end_by_the_kernel_is_seen(tmp_path: Path) 
         "memory.max": str(96 << 20),
         "memory.swap.max": "0",
         "memory.oom.group": "1",
-        "cpu.max": "25000 100000",
+        "cpu.max": "100000 100000",
+        "cpu.weight": "25",
         "cgroup.procs": "4711",
     }
     assert not group.out_of_memory()
