@@ -31,6 +31,10 @@ def digest_of_hash(hexadecimal: str) -> Digest:
     return parse_digest(f"sha256:{hexadecimal}")
 
 
+def digest_of_bytes(data: bytes) -> Digest:
+    return digest_of_hash(hashlib.sha256(data).hexdigest())
+
+
 def digest_of_stream(stream: BinaryIO) -> tuple[Digest, int]:
     """Digest and byte count of what is left in `stream`, in bounded memory."""
     sha, size_bytes = hashlib.sha256(), 0

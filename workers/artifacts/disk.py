@@ -1,7 +1,8 @@
 """A folder of verified artifacts on a machine's disk: fetched in pieces, resumed, checked, never half there.
 
-Whole artifacts are `sha256/<hex>`, partial ones `partial/<hex>`; the rename between the two happens after the digest
-was right and the bytes were flushed, so that a file under its final name was once right. `verified` says if it is.
+Whole artifacts are `sha256/<hex>`, partial ones `partial/<hex>`, what was said of them `papers/<hex>.<hex>`; the rename
+of a partial one happens after the digest was right and the bytes were flushed, so that a file under its final name was
+once right. `verified` says if it is.
 """
 
 import hashlib
@@ -10,8 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from workers.artifacts.assembly import Assembly, Held
 from workers.artifacts.digest import BLOCK_BYTES, Digest, digest_of_file, digest_of_hash, hex_of, parse_digest
 from workers.artifacts.errors import ArtifactCorrupt
+from workers.artifacts.files import sync_folder
+from workers.artifacts.manifest import Manifest
+from workers.artifacts.papers import Papers
 
 
 class ArtifactFolder:
@@ -22,6 +27,7 @@ class ArtifactFolder:
         self._partial = root / "partial"
         self._whole.mkdir(parents=True, exist_ok=True)
         self._partial.mkdir(parents=True, exist_ok=True)
+        self.papers = Papers(root / "papers")
         # What a file looked like when its digest was last right; a change of any of these means: hash again.
         self._seen: dict[Digest, tuple[int, int, int]] = {}
 
@@ -52,12 +58,28 @@ class ArtifactFolder:
         name = hex_of(wanted)
         return PartialArtifact(self._partial / f"{name}{apart}", self._whole / name, wanted, size_bytes)
 
+    def assembly(self, manifest: Manifest) -> Assembly:
+        """Take up, or begin, what is put together from chunks; close it, or use it as a context."""
+        name = hex_of(manifest.artifact)
+        return Assembly(self._partial / name, self._whole / name, manifest, self._held(manifest))
+
+    def _held(self, wanted: Manifest) -> dict[bytes, Held]:
+        """Where the chunks that it needs lie in whole artifacts of its namespace."""
+        needed = {chunk.sha256 for chunk in wanted.chunks}
+        found: dict[bytes, Held] = {}
+        for manifest in self.papers.manifests(wanted.namespace):
+            path = self._whole / hex_of(manifest.artifact)
+            if path.exists():
+                found |= {c.sha256: Held(path, c.offset) for c in manifest.chunks if c.sha256 in needed}
+        return found
+
     def prune(self, keep: Iterable[str]) -> list[Digest]:
         """Delete every artifact, whole or partial, that is not in `keep`; answers the digests of the whole ones."""
         names = {hex_of(digest) for digest in keep}
         for path in self._partial.iterdir():
             if path.name not in names:
                 path.unlink(missing_ok=True)
+        self.papers.prune(names)
         gone = sorted(path for path in self._whole.iterdir() if path.name not in names)
         for path in gone:
             path.unlink(missing_ok=True)
@@ -124,15 +146,6 @@ class PartialArtifact:
             self.offset += len(block)
         if self.offset > self._size_bytes:
             self.discard()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _signature(path: Path) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ ArtifactError
 ├── DigestInvalid    the text is no digest
 ├── ArtifactUnknown  nobody stored these bytes
 ├── OffsetBeyondEnd  a read starts past the last byte
+├── ManifestInvalid  the bytes are no manifest, or not this artifact's
 └── ArtifactCorrupt  the bytes are not what their digest says
 """
 
@@ -34,6 +35,13 @@ class OffsetBeyondEnd(ArtifactError):
     def __init__(self, digest: str, offset: int, size_bytes: int) -> None:
         self.digest, self.offset, self.size_bytes = digest, offset, size_bytes
         super().__init__(f"artifact {digest}: offset {offset} is outside its {size_bytes} bytes: start again from 0")
+
+
+class ManifestInvalid(ArtifactError):
+    """Not what a manifest looks like, or one of something else."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"manifest: {problem}: it is not used")
 
 
 class ArtifactCorrupt(ArtifactError):

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from workers.artifacts.digest import BLOCK_BYTES, digest_of_file, hex_of, parse_digest
-from workers.artifacts.disk import ArtifactFolder, sync_folder
+from workers.artifacts.disk import ArtifactFolder
 from workers.artifacts.errors import ArtifactCorrupt, ArtifactUnknown, OffsetBeyondEnd
+from workers.artifacts.files import sync_folder
 
 
 class _FileSystem(Protocol):

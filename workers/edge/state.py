@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from protos.link.v1 import link_pb2
-from workers.artifacts.disk import sync_folder
+from workers.artifacts.files import sync_folder
 from workers.edge.assignment import Assignment
 from workers.edge.errors import StateFolderUnusable
 from workers.edge.wire import assignment_from, assignment_to

@@ -1,0 +1,24 @@
+"""Files that are there as a whole or not at all, also after a power cut."""
+
+import os
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Its content is `data` or what it was. Raises OSError."""
+    passing = path.with_name(f".{path.name}.new")
+    with passing.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    passing.replace(path)
+    sync_folder(path.parent)
