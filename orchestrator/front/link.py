@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -13,13 +13,11 @@ from orchestrator.front.door import Door
 from orchestrator.front.nodes import Nodes, Session
 from orchestrator.front.relay import RelayStream, RelayTransport
 from protos.link.v1 import link_pb2, link_pb2_grpc
-from workers.artifacts.errors import ArtifactError, ArtifactUnknown, DigestInvalid, OffsetBeyondEnd
 from workers.probe.servicer import ProbeServicer
 from workers.tasks import stopped
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 64 * 1024
 HELLO_TIMEOUT_S = 10.0
 
 STATUS = {
@@ -28,9 +26,6 @@ STATUS = {
     EpochStale: grpc.StatusCode.FAILED_PRECONDITION,  # a newer boot is attached: the older one exits
     Forbidden: grpc.StatusCode.PERMISSION_DENIED,  # somebody joins it again
     EdgeUnreachable: grpc.StatusCode.UNAVAILABLE,  # dial again, with jitter
-    ArtifactUnknown: grpc.StatusCode.NOT_FOUND,
-    DigestInvalid: grpc.StatusCode.INVALID_ARGUMENT,
-    OffsetBeyondEnd: grpc.StatusCode.OUT_OF_RANGE,
 }
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]  # its streams carry what the method's signature says
 
@@ -154,42 +149,6 @@ async def _answers(stream: RelayStream, context: Context) -> None:
 async def _calls(stream: RelayStream, context: Context) -> None:
     while True:
         await context.write(await stream.outgoing.get())
-
-
-class Library(Protocol):
-    """Where artifact bytes are; its calls block. Raises the errors of workers.artifacts.errors."""
-
-    def size(self, digest: str) -> int: ...
-
-    def read(self, digest: str, offset: int, limit: int) -> bytes: ...
-
-
-class BulkServicer(link_pb2_grpc.BulkServicer):
-    """Artifact bytes, read off the event loop."""
-
-    def __init__(self, library: Library, door: Door) -> None:
-        self._library, self._door = library, door
-
-    async def Fetch(  # type: ignore[override]  # aio's write
-        self, request: link_pb2.FetchRequest, context: Context
-    ) -> None:
-        """At least one chunk: an empty one when the offset is the end, so that the total is always told."""
-        try:
-            self._door.admit(context)
-            total = await asyncio.to_thread(self._library.size, request.digest)
-            offset = request.offset
-            while True:
-                data = await asyncio.to_thread(self._library.read, request.digest, offset, CHUNK_BYTES)
-                self._door.admit(context)  # a revoked node gets no more of it
-                await context.write(link_pb2.FetchChunk(offset=offset, data=data, total_bytes=total))
-                offset += len(data)
-                if not data or offset >= total:
-                    return
-        except (ArtifactError, Forbidden) as err:
-            await context.abort(_code(err), str(err))
-        except OSError as err:
-            log.error("artifact cannot be read", extra={"digest": request.digest, "reason": str(err)})
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"artifact {request.digest} cannot be read now: {err}")
 
 
 class NodeProbeServicer(ProbeServicer):

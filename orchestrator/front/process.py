@@ -11,9 +11,10 @@ import grpc.aio
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.front import enrolment, orders
+from orchestrator.front.bulk import BulkServicer
 from orchestrator.front.door import Door, bind
 from orchestrator.front.legs import RegionLeg
-from orchestrator.front.link import BulkServicer, NodeLinkServicer, NodeProbeServicer, RelayServicer
+from orchestrator.front.link import NodeLinkServicer, NodeProbeServicer, RelayServicer
 from orchestrator.front.nodes import Nodes
 from orchestrator.front.relay import RelayTransport
 from orchestrator.front.settings import FrontSettings
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
 SWEEP_EVERY_S = 0.25
-CAPABILITIES = ("relay", "bulk", "probe")
+CAPABILITIES = ("relay", "bulk", "chunks", "probe")
 
 
 class RoutedTransport:

@@ -35,9 +35,11 @@ def test_what_was_added_is_read_back(url: str, model: Path) -> None:
     library = ArtifactLibrary(url)
     assert library.add(model) == (DIGEST, len(DATA))
     assert library.size(DIGEST) == len(DATA)
-    assert library.read(DIGEST, 0, len(DATA) + 1) == DATA
-    assert library.read(DIGEST, 100, 17) == DATA[100:117]
-    assert library.read(DIGEST, len(DATA), 10) == b""
+    with library.open(DIGEST) as artifact:
+        assert artifact.size_bytes == len(DATA)
+        assert artifact.read(0, len(DATA) + 1) == DATA
+        assert artifact.read(100, 17) == DATA[100:117]
+        assert artifact.read(len(DATA), 10) == b""
 
 
 def test_nothing_but_the_artifact_lies_in_the_library(tmp_path: Path, model: Path) -> None:
@@ -61,13 +63,26 @@ def test_unknown_and_wrong_digests_and_offsets(url: str, model: Path) -> None:
     with pytest.raises(ArtifactUnknown, match="push or train"):
         library.size(unknown)
     with pytest.raises(ArtifactUnknown):
-        library.read(unknown, 0, 1)
+        library.open(unknown)
     with pytest.raises(DigestInvalid):
         library.size("sha256:../x")
     library.add(model)
     for offset in (-1, len(DATA) + 1):
-        with pytest.raises(OffsetBeyondEnd, match=str(len(DATA))):
-            library.read(DIGEST, offset, 1)
+        with library.open(DIGEST) as artifact, pytest.raises(OffsetBeyondEnd, match=str(len(DATA))):
+            artifact.read(offset, 1)
+
+
+def test_small_blobs_are_named_by_their_digest_and_notes_are_not(url: str) -> None:
+    library = ArtifactLibrary(url)
+    for _ in range(2):
+        digest = library.add_bytes(b"paper")
+    with library.open(digest) as artifact:
+        assert artifact.read(0, 100) == b"paper"
+    assert library.noted("described/plant-7/a", 100) == b""
+    for said in (b"first", b"second"):
+        library.note("described/plant-7/a", said)
+        assert ArtifactLibrary(url).noted("described/plant-7/a", 100) == said
+    assert library.noted("described/plant-7/a", 3) == b"sec"
 
 
 def test_a_local_path_holds_the_right_bytes(url: str, model: Path, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import grpc
 import grpc.aio
 import pytest
 
+from orchestrator.front.bulk import BulkServicer
 from orchestrator.front.door import Door
-from orchestrator.front.link import CHUNK_BYTES, BulkServicer
 from orchestrator.lines import LineFormatter
 from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.artifacts.giving import MESSAGE_BYTES, RANGES_MOST
 from workers.artifacts.library import ArtifactLibrary
 from workers.probe.echo import MOST_BYTES
 from workers.probe.servicer import ProbeServicer
@@ -52,7 +53,7 @@ async def test_an_artifact_comes_in_chunks_from_any_offset(tmp_path: Path) -> No
     async with serving(tmp_path / "library") as channel:
         whole, chunks = await fetched(channel, digest)
         assert hashlib.sha256(whole).hexdigest() == digest.removeprefix("sha256:")
-        assert max(len(chunk.data) for chunk in chunks) == CHUNK_BYTES
+        assert max(len(chunk.data) for chunk in chunks) == MESSAGE_BYTES
         assert {chunk.total_bytes for chunk in chunks} == {len(content)}
         assert (await fetched(channel, digest, 100_001))[0] == content[100_001:]
         at_end, (last,) = await fetched(channel, digest, len(content))
@@ -65,6 +66,32 @@ async def test_an_artifact_comes_in_chunks_from_any_offset(tmp_path: Path) -> No
         ):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await fetched(channel, wrong, offset)
+            assert caught.value.code() is code
+
+
+@pytest.mark.real
+async def test_ranges_come_alone_and_in_their_order(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 800
+    (tmp_path / "model").write_bytes(content)
+    digest, _ = ArtifactLibrary(str(tmp_path / "library")).add(tmp_path / "model")
+
+    async def ranged(*ranges: tuple[int, int]) -> list[link_pb2.FetchChunk]:
+        wanted = [link_pb2.ByteRange(offset=offset, size_bytes=size_bytes) for offset, size_bytes in ranges]
+        request = link_pb2.FetchRequest(digest=digest, ranges=wanted)
+        return [chunk async for chunk in link_pb2_grpc.BulkStub(channel).Fetch(request, timeout=10)]
+
+    async with serving(tmp_path / "library") as channel:
+        chunks = await ranged((100_000, 70_000), (5, 1), (len(content) - 3, 3))
+        assert [chunk.offset for chunk in chunks] == [100_000, 100_000 + MESSAGE_BYTES, 5, len(content) - 3]
+        sent = b"".join(chunk.data for chunk in chunks)
+        assert sent == content[100_000:170_000] + content[5:6] + content[-3:]
+        for wrong, code in (
+            ([(0, 1), (len(content), 1)], grpc.StatusCode.OUT_OF_RANGE),
+            ([(2**64 - 1, 1)], grpc.StatusCode.OUT_OF_RANGE),
+            ([(0, 1)] * (RANGES_MOST + 1), grpc.StatusCode.INVALID_ARGUMENT),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ranged(*wrong)
             assert caught.value.code() is code
 
 

@@ -3,10 +3,15 @@
 ArtifactError
 ├── DigestInvalid    the text is no digest
 ├── ArtifactUnknown  nobody stored these bytes
-├── OffsetBeyondEnd  a read starts past the last byte
+├── OffsetBeyondEnd  a read goes past the last byte
+├── RangesTooMany    one request asks for more than a request may
 ├── ManifestInvalid  the bytes are no manifest, or not this artifact's
+├── KeyUnusable      a file holds no key that signs
+├── SignatureRefused nobody who is trusted vouches for it, or not any more
 └── ArtifactCorrupt  the bytes are not what their digest says
 """
+
+from pathlib import Path
 
 
 class ArtifactError(Exception):
@@ -30,11 +35,18 @@ class ArtifactUnknown(ArtifactError):
 
 
 class OffsetBeyondEnd(ArtifactError):
-    """A read starts past the last byte."""
+    """A read goes past the last byte."""
 
     def __init__(self, digest: str, offset: int, size_bytes: int) -> None:
         self.digest, self.offset, self.size_bytes = digest, offset, size_bytes
         super().__init__(f"artifact {digest}: offset {offset} is outside its {size_bytes} bytes: start again from 0")
+
+
+class RangesTooMany(ArtifactError):
+    """A request is answered as a whole: it must end."""
+
+    def __init__(self, ranges: int, most: int) -> None:
+        super().__init__(f"ranges: {ranges} in one request: ask for at most {most} at once")
 
 
 class ManifestInvalid(ArtifactError):
@@ -42,6 +54,21 @@ class ManifestInvalid(ArtifactError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"manifest: {problem}: it is not used")
+
+
+class KeyUnusable(ArtifactError):
+    """A key file that somebody gave, or that was damaged."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"signing key {path}: {problem}: restore it, or move it away and a new one is made")
+
+
+class SignatureRefused(ArtifactError):
+    """It must not be loaded. The message says what would have to change."""
+
+    def __init__(self, digest: str, problem: str) -> None:
+        self.digest = digest
+        super().__init__(f"artifact {digest}: not loaded: {problem}")
 
 
 class ArtifactCorrupt(ArtifactError):

@@ -116,7 +116,7 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeHello(_message.Message):
-    __slots__ = ("node", "site", "epoch", "software", "memory_bytes", "compute_millis", "lan_address", "held_revision", "machine")
+    __slots__ = ("node", "site", "epoch", "software", "memory_bytes", "compute_millis", "lan_address", "held_revision", "peer_address", "machine")
     NODE_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class NodeHello(_message.Message):
     COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     LAN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     node: str
     site: str
@@ -134,8 +135,9 @@ class NodeHello(_message.Message):
     compute_millis: int
     lan_address: str
     held_revision: int
+    peer_address: str
     machine: Machine
-    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ...) -> None: ...
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ..., peer_address: _Optional[str] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ...) -> None: ...
 
 class Machine(_message.Message):
     __slots__ = ("architecture", "kernel", "system", "cpus", "memory_bytes", "disk_bytes", "accelerators")
@@ -296,15 +298,39 @@ class Sketch(_message.Message):
     def __init__(self, accuracy: _Optional[float] = ..., keys: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., least_ms: _Optional[float] = ..., worst_ms: _Optional[float] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("revision", "replicas")
+    __slots__ = ("revision", "replicas", "trust", "peers")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
     revision: int
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaAssignment]
-    def __init__(self, revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaAssignment, _Mapping]]] = ...) -> None: ...
+    trust: Trust
+    peers: _containers.RepeatedCompositeFieldContainer[PeerNode]
+    def __init__(self, revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaAssignment, _Mapping]]] = ..., trust: _Optional[_Union[Trust, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerNode, _Mapping]]] = ...) -> None: ...
+
+class Trust(_message.Message):
+    __slots__ = ("keys", "revoked_keys", "revoked_artifacts", "valid_s")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_KEYS_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    VALID_S_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    revoked_keys: _containers.RepeatedScalarFieldContainer[str]
+    revoked_artifacts: _containers.RepeatedScalarFieldContainer[str]
+    valid_s: int
+    def __init__(self, keys: _Optional[_Iterable[bytes]] = ..., revoked_keys: _Optional[_Iterable[str]] = ..., revoked_artifacts: _Optional[_Iterable[str]] = ..., valid_s: _Optional[int] = ...) -> None: ...
+
+class PeerNode(_message.Message):
+    __slots__ = ("node", "address")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    address: str
+    def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class ReplicaAssignment(_message.Message):
-    __slots__ = ("replica", "namespace", "service", "version", "artifact", "memory_bytes", "decision", "valid_offline_s", "draining", "isolation", "compute_millis")
+    __slots__ = ("replica", "namespace", "service", "version", "artifact", "memory_bytes", "decision", "valid_offline_s", "draining", "isolation", "compute_millis", "rollout_bps")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -316,6 +342,7 @@ class ReplicaAssignment(_message.Message):
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     ISOLATION_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_BPS_FIELD_NUMBER: _ClassVar[int]
     replica: str
     namespace: str
     service: str
@@ -327,27 +354,44 @@ class ReplicaAssignment(_message.Message):
     draining: bool
     isolation: Isolation
     compute_millis: int
-    def __init__(self, replica: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., decision: _Optional[str] = ..., valid_offline_s: _Optional[int] = ..., draining: _Optional[bool] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., compute_millis: _Optional[int] = ...) -> None: ...
+    rollout_bps: int
+    def __init__(self, replica: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., decision: _Optional[str] = ..., valid_offline_s: _Optional[int] = ..., draining: _Optional[bool] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., compute_millis: _Optional[int] = ..., rollout_bps: _Optional[int] = ...) -> None: ...
 
 class Artifact(_message.Message):
-    __slots__ = ("digest", "size_bytes", "format")
+    __slots__ = ("digest", "size_bytes", "format", "manifest", "signature")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     digest: str
     size_bytes: int
     format: str
-    def __init__(self, digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., format: _Optional[str] = ...) -> None: ...
+    manifest: str
+    signature: str
+    def __init__(self, digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., format: _Optional[str] = ..., manifest: _Optional[str] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
-    __slots__ = ("digest", "offset", "session")
+    __slots__ = ("digest", "offset", "session", "ranges", "wait")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     digest: str
     offset: int
     session: str
-    def __init__(self, digest: _Optional[str] = ..., offset: _Optional[int] = ..., session: _Optional[str] = ...) -> None: ...
+    ranges: _containers.RepeatedCompositeFieldContainer[ByteRange]
+    wait: bool
+    def __init__(self, digest: _Optional[str] = ..., offset: _Optional[int] = ..., session: _Optional[str] = ..., ranges: _Optional[_Iterable[_Union[ByteRange, _Mapping]]] = ..., wait: _Optional[bool] = ...) -> None: ...
+
+class ByteRange(_message.Message):
+    __slots__ = ("offset", "size_bytes")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    size_bytes: int
+    def __init__(self, offset: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class FetchChunk(_message.Message):
     __slots__ = ("offset", "data", "total_bytes")

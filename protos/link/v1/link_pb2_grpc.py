@@ -129,7 +129,8 @@ class BulkServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Fetch(self, request, context):
-        """Artifact bytes from `offset` on. NOT_FOUND: no such digest. OUT_OF_RANGE: offset beyond the end.
+        """Artifact bytes from `offset` on, or of `ranges`. NOT_FOUND: no such digest. OUT_OF_RANGE: beyond the end. Manifests and
+        signatures are fetched the same way. A front that can do ranges says "chunks".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +170,80 @@ class Bulk:
             request,
             target,
             '/skerry.link.v1.Bulk/Fetch',
+            protos_dot_link_dot_v1_dot_link__pb2.FetchRequest.SerializeToString,
+            protos_dot_link_dot_v1_dot_link__pb2.FetchChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class PeerStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Fetch = channel.unary_stream(
+                '/skerry.link.v1.Peer/Fetch',
+                request_serializer=protos_dot_link_dot_v1_dot_link__pb2.FetchRequest.SerializeToString,
+                response_deserializer=protos_dot_link_dot_v1_dot_link__pb2.FetchChunk.FromString,
+                _registered_method=True)
+
+
+class PeerServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def Fetch(self, request, context):
+        """Between nodes of one site, over their LAN, at NodeHello.peer_address: as Bulk.Fetch with `ranges`. NOT_FOUND: this node
+        does not hold the artifact. With `wait` one that is fetching it answers with each chunk once it has it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PeerServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Fetch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Fetch,
+                    request_deserializer=protos_dot_link_dot_v1_dot_link__pb2.FetchRequest.FromString,
+                    response_serializer=protos_dot_link_dot_v1_dot_link__pb2.FetchChunk.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'skerry.link.v1.Peer', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('skerry.link.v1.Peer', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Peer:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Fetch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/skerry.link.v1.Peer/Fetch',
             protos_dot_link_dot_v1_dot_link__pb2.FetchRequest.SerializeToString,
             protos_dot_link_dot_v1_dot_link__pb2.FetchChunk.FromString,
             options,

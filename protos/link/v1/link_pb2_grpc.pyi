@@ -80,13 +80,17 @@ class BulkStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BulkAsyncStub: ...
     Fetch: _grpc.UnaryStreamMultiCallable[_link_pb2.FetchRequest, _link_pb2.FetchChunk]
-    """Artifact bytes from `offset` on. NOT_FOUND: no such digest. OUT_OF_RANGE: offset beyond the end."""
+    """Artifact bytes from `offset` on, or of `ranges`. NOT_FOUND: no such digest. OUT_OF_RANGE: beyond the end. Manifests and
+    signatures are fetched the same way. A front that can do ranges says "chunks".
+    """
 
 @_typing.type_check_only
 class BulkAsyncStub(BulkStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Fetch: _aio.UnaryStreamMultiCallable[_link_pb2.FetchRequest, _link_pb2.FetchChunk]  # type: ignore[assignment]
-    """Artifact bytes from `offset` on. NOT_FOUND: no such digest. OUT_OF_RANGE: offset beyond the end."""
+    """Artifact bytes from `offset` on, or of `ranges`. NOT_FOUND: no such digest. OUT_OF_RANGE: beyond the end. Manifests and
+    signatures are fetched the same way. A front that can do ranges says "chunks".
+    """
 
 class BulkServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -95,9 +99,42 @@ class BulkServicer(metaclass=_abc_1.ABCMeta):
         request: _link_pb2.FetchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_link_pb2.FetchChunk], _abc.AsyncIterator[_link_pb2.FetchChunk]]:
-        """Artifact bytes from `offset` on. NOT_FOUND: no such digest. OUT_OF_RANGE: offset beyond the end."""
+        """Artifact bytes from `offset` on, or of `ranges`. NOT_FOUND: no such digest. OUT_OF_RANGE: beyond the end. Manifests and
+        signatures are fetched the same way. A front that can do ranges says "chunks".
+        """
 
 def add_BulkServicer_to_server(servicer: BulkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class PeerStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PeerAsyncStub: ...
+    Fetch: _grpc.UnaryStreamMultiCallable[_link_pb2.FetchRequest, _link_pb2.FetchChunk]
+    """Between nodes of one site, over their LAN, at NodeHello.peer_address: as Bulk.Fetch with `ranges`. NOT_FOUND: this node
+    does not hold the artifact. With `wait` one that is fetching it answers with each chunk once it has it.
+    """
+
+@_typing.type_check_only
+class PeerAsyncStub(PeerStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Fetch: _aio.UnaryStreamMultiCallable[_link_pb2.FetchRequest, _link_pb2.FetchChunk]  # type: ignore[assignment]
+    """Between nodes of one site, over their LAN, at NodeHello.peer_address: as Bulk.Fetch with `ranges`. NOT_FOUND: this node
+    does not hold the artifact. With `wait` one that is fetching it answers with each chunk once it has it.
+    """
+
+class PeerServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def Fetch(
+        self,
+        request: _link_pb2.FetchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_link_pb2.FetchChunk], _abc.AsyncIterator[_link_pb2.FetchChunk]]:
+        """Between nodes of one site, over their LAN, at NodeHello.peer_address: as Bulk.Fetch with `ranges`. NOT_FOUND: this node
+        does not hold the artifact. With `wait` one that is fetching it answers with each chunk once it has it.
+        """
+
+def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class RelayStub:
     @_typing.overload
