@@ -10,6 +10,9 @@ import grpc.aio
 
 from protos.link.v1 import link_pb2 as pb
 from protos.link.v1 import link_pb2_grpc
+from workers.artifacts.digest import Digest
+from workers.artifacts.manifest import manifest_of
+from workers.artifacts.signing import SigningKey
 from workers.identity.folder import IdentityFolder
 from workers.identity.names import Identity
 from workers.identity.tls import caller, server_credentials
@@ -33,7 +36,9 @@ class FakeFront(
         self.name = name
         self.assignment: pb.Assignment | None = None
         self.refuse: tuple[grpc.StatusCode, str] | None = None
+        self.capabilities: tuple[str, ...] = ()
         self.artifacts: dict[str, bytes] = {}
+        self.sent_bytes = 0  # of artifacts
         self.spoil: Callable[[int, bytes], bytes | None] | None = None  # (offset, data) -> data, or None: cut off
         self.fronts: list[str] = []  # told in the welcome
         self.hellos: list[pb.NodeHello] = []
@@ -84,8 +89,21 @@ class FakeFront(
         self.refuse = (code, said)
         self._ended.set()
 
-    def assign(self, revision: int, *replicas: pb.ReplicaAssignment) -> None:
-        self.assignment = pb.Assignment(revision=revision, replicas=replicas)
+    def add_chunked(
+        self, data: bytes, namespace: str = "default", chunk_bytes: int = 1000, key: SigningKey | None = None
+    ) -> pb.Artifact:
+        """With a manifest of even chunks, signed if there is a key."""
+        artifact = self.add(data)
+        pieces = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
+        sums = [(len(piece), hashlib.sha256(piece).digest()) for piece in pieces]
+        manifest = manifest_of(Digest(artifact.digest), len(data), "tflite", namespace, sums)
+        artifact.manifest = self.add(manifest.encode()).digest
+        if key is not None:
+            artifact.signature = self.add(key.sign("model.tflite", artifact.digest, artifact.manifest)).digest
+        return artifact
+
+    def assign(self, revision: int, *replicas: pb.ReplicaAssignment, **fields: Any) -> None:
+        self.assignment = pb.Assignment(revision=revision, replicas=replicas, **fields)
         self._assigned.set()
 
     async def until(self, fulfilled: Callable[[], Any], what: str) -> None:
@@ -134,6 +152,7 @@ class FakeFront(
             await context.abort(*self.refuse)
         welcome = pb.FrontWelcome(front=self.name, heartbeat_ms=100, session=f"session-{len(self.hellos)}")
         welcome.fronts.extend(self.fronts)
+        welcome.software.capabilities.extend(self.capabilities)
         await context.write(pb.FrontMessage(welcome=welcome))
         self._assigned.set()
         writing, reading = asyncio.create_task(self._push(context)), asyncio.create_task(self._hear(context))
@@ -168,12 +187,15 @@ class FakeFront(
         if data is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such artifact")
             return
-        for offset in range(request.offset, len(data), 1000):
-            piece = data[offset : offset + 1000]
-            sent = self.spoil(offset, piece) if self.spoil else piece
-            if sent is None:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "cut off")
-            await context.write(pb.FetchChunk(offset=offset, data=sent, total_bytes=len(data)))
+        spans = [(each.offset, each.offset + each.size_bytes) for each in request.ranges]
+        for start, end in spans or [(request.offset, len(data))]:
+            for offset in range(start, end, 1000):
+                piece = data[offset : min(offset + 1000, end)]
+                sent = self.spoil(offset, piece) if self.spoil else piece
+                if sent is None:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "cut off")
+                self.sent_bytes += len(sent)
+                await context.write(pb.FetchChunk(offset=offset, data=sent, total_bytes=len(data)))
 
     async def Serve(self, request_iterator: AsyncIterator[pb.RelayAnswer], context: Any) -> None:  # noqa: N802
         self.peers["relay"].add(context.peer())

@@ -6,9 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from workers.artifacts.trust import Trust
 from workers.edge.actions import (
     Action,
     CancelFetch,
+    CheckTrust,
     DrainModel,
     FetchArtifact,
     LoadModel,
@@ -27,6 +29,7 @@ from workers.edge.events import (
     FetchFailed,
     LinkLost,
     LinkOpened,
+    LoadRefused,
     ModelDrained,
     ModelEnded,
     ModelLoaded,
@@ -40,12 +43,20 @@ BROKEN = DIGESTS[-1]  # fetched well, never loads
 VALID_OFFLINE_S = 500
 
 
+def described(digest: str) -> st.SearchStrategy[Artifact]:
+    """The same bytes, of which something is said or not."""
+    return st.builds(Artifact, st.just(digest), st.just(10), st.just("tflite"), st.sampled_from(["", "sha256:m"]))
+
+
+TRUSTS = st.none() | st.builds(lambda gone: Trust(revoked_artifacts=gone), st.frozensets(st.sampled_from(DIGESTS[:2])))
+
+
 @st.composite
 def assignments(draw: st.DrawFn) -> tuple[ReplicaAssignment, ...]:
     names = draw(st.lists(st.sampled_from(["r1", "r2", "r3", "r4"]), max_size=3, unique=True))
     return tuple(
         ReplicaAssignment(
-            Content(name, "default", draw(st.sampled_from(["a", "b"])), digest[-1], Artifact(digest, 10, "tflite")),
+            Content(name, "default", draw(st.sampled_from(["a", "b"])), digest[-1], draw(described(digest))),
             memory_bytes=1,
             decision="d",
             valid_offline_s=VALID_OFFLINE_S,
@@ -75,6 +86,8 @@ class AgentMachine(RuleBasedStateMachine):
         self.fetches: list[str] = []
         self.loads: list[LoadModel] = []
         self.drains: list[str] = []
+        self.checks: list[CheckTrust] = []
+        self.refused: set[str] = set()
         self.loaded: dict[str, Loaded] = {}
         self.report: Report | None = None
         self.attached = False
@@ -106,6 +119,8 @@ class AgentMachine(RuleBasedStateMachine):
                 live += [each.replica.content for each in self.loads]
                 assert action.replica.content not in live, "never twice"
                 self.loads.append(action)
+            case CheckTrust():
+                self.checks.append(action)
             case DrainModel():
                 self.check_drain(action.incarnation)
                 self.loaded[action.incarnation].drains = True
@@ -126,7 +141,8 @@ class AgentMachine(RuleBasedStateMachine):
         wanted = [each for each in assert_held if each.model_key == going.model_key and not each.draining]
         ready = [each for name, each in self.loaded.items() if name != incarnation and not each.drains]
         assert (
-            any(each.draining for each in same)
+            incarnation in self.refused
+            or any(each.draining for each in same)
             or self.offline_s() > VALID_OFFLINE_S
             or not wanted
             or any(each.want.content == other.content for each in ready for other in wanted)
@@ -135,10 +151,14 @@ class AgentMachine(RuleBasedStateMachine):
     def offline_s(self) -> float:
         return 0.0 if self.attached else self.now_s - self.online_s
 
-    @rule(replicas=assignments())
-    def decide(self, replicas: tuple[ReplicaAssignment, ...]) -> None:
+    def revoked(self, want: ReplicaAssignment) -> bool:
+        trust = self.saved.trust if self.saved else None
+        return trust is not None and want.content.artifact.digest in trust.revoked_artifacts
+
+    @rule(replicas=assignments(), trust=TRUSTS)
+    def decide(self, replicas: tuple[ReplicaAssignment, ...], trust: Trust | None) -> None:
         """The control plane makes an assignment; whether it arrives is another matter."""
-        self.sent.append(Assignment(len(self.sent) + 1, replicas))
+        self.sent.append(Assignment(len(self.sent) + 1, replicas, trust))
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
@@ -172,6 +192,8 @@ class AgentMachine(RuleBasedStateMachine):
         if rotten or digest not in self.disk:
             self.disk.discard(digest)
             self.tell(ArtifactSpoilt(load.incarnation, "rotten"))
+        elif self.revoked(load.replica):
+            self.tell(LoadRefused(load.incarnation, "revoked"))
         elif digest == BROKEN:
             self.tell(ModelLoadFailed(load.incarnation, "broken"))
         else:
@@ -188,6 +210,15 @@ class AgentMachine(RuleBasedStateMachine):
         self.tell(ModelEnded(incarnation, "crash"))
         if twice:
             self.tell(ModelEnded(incarnation, "crash"))
+
+    @precondition(lambda self: self.checks)
+    @rule(twice=st.booleans())
+    def end_check(self, twice: bool) -> None:
+        check = self.checks.pop(0)
+        if self.revoked(check.replica):
+            self.refused.add(check.incarnation)
+            for _ in range(1 + twice):
+                self.tell(LoadRefused(check.incarnation, "revoked"))
 
     @precondition(lambda self: self.drains)
     @rule(twice=st.booleans())
@@ -217,7 +248,7 @@ class AgentMachine(RuleBasedStateMachine):
         self.attached = False
         self.boots += 1
         self.agent = Agent("s", f"boot{self.boots}")
-        self.fetches, self.loads, self.drains, self.loaded = [], [], [], {}
+        self.fetches, self.loads, self.drains, self.checks, self.loaded = [], [], [], [], {}
         self.tell(Restarted(self.saved, self.offline_s()))
 
     @invariant()
@@ -231,7 +262,7 @@ class AgentMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """From wherever it is: given the last assignment and a network, the node converges and then rests."""
         self.link(True)
-        last = Assignment(len(self.sent) + 1, self.sent[-1].replicas if self.sent else ())
+        last = Assignment(len(self.sent) + 1, self.sent[-1].replicas if self.sent else (), Trust())
         self.tell(AssignmentReceived(last))
         for _ in range(60):
             self.wait(40.0)
@@ -239,6 +270,8 @@ class AgentMachine(RuleBasedStateMachine):
                 self.fetches.remove(digest)
                 self.disk.add(digest)
                 self.tell(ArtifactVerified(digest))
+            while self.checks:
+                self.end_check(False)
             for load in list(self.loads):
                 self.settle(load)
             for incarnation in list(self.drains):

@@ -1,6 +1,6 @@
 """What the agent's step asks of its host. Each is performed apart; what comes of it returns as an event."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from workers.edge.assignment import Artifact, Assignment, ReplicaAssignment, Report
@@ -20,9 +20,14 @@ class SaveContact:
 
 @dataclass(frozen=True, slots=True)
 class FetchArtifact:
-    """From the disk if it is there, else from the front. Answers ArtifactVerified or FetchFailed."""
+    """With what is said of it: from the disk if it is there, else from nodes of the site, else from the front.
+
+    Answers ArtifactVerified or FetchFailed.
+    """
 
     artifact: Artifact
+    namespace: str = "default"
+    rollout_bps: int = 0  # over the WAN; 0: no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,16 @@ class CancelFetch:
 
 @dataclass(frozen=True, slots=True)
 class LoadModel:
-    """Beside whatever runs. Answers ModelLoaded, ModelLoadFailed, or ArtifactSpoilt."""
+    """Beside whatever runs. Answers ModelLoaded, ModelLoadFailed, ArtifactSpoilt, or LoadRefused."""
+
+    replica: ReplicaAssignment
+    incarnation: str
+    silent_s: float = field(default=0.0, compare=False)  # since the last contact: how old the revocations are
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTrust:
+    """Whether a loaded model would be loaded now. Answers LoadRefused, or nothing."""
 
     replica: ReplicaAssignment
     incarnation: str
@@ -78,6 +92,7 @@ Action: TypeAlias = (
     | FetchArtifact
     | CancelFetch
     | LoadModel
+    | CheckTrust
     | DescribeModel
     | DrainModel
     | UnloadModel

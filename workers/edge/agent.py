@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from workers.edge.actions import (
     Action,
+    CheckTrust,
     DescribeModel,
     DrainModel,
     LoadModel,
@@ -19,7 +20,7 @@ from workers.edge.actions import (
     SendReport,
     UnloadModel,
 )
-from workers.edge.assignment import Assignment, Content, Phase, ReplicaAssignment, ReplicaState, Report
+from workers.edge.assignment import Artifact, Assignment, Content, Phase, ReplicaAssignment, ReplicaState, Report
 from workers.edge.events import (
     ArtifactSpoilt,
     ArtifactVerified,
@@ -29,6 +30,7 @@ from workers.edge.events import (
     FetchProgressed,
     LinkLost,
     LinkOpened,
+    LoadRefused,
     ModelDrained,
     ModelEnded,
     ModelLoaded,
@@ -45,6 +47,7 @@ from workers.probe.legs import LegWindow, RoundTrip
 
 CONTACT_EVERY_S = 60.0  # how coarsely the last contact is written down: flash wears, and policies count in hours
 PROBES_PER_REPORT = 2
+_SERVING = (Phase.STARTING, Phase.READY)
 SPARE_ARTIFACTS = 3  # kept after their use, because placements come back
 
 
@@ -66,6 +69,7 @@ class Agent:
         self._held = Assignment(revision=0)
         self._models: dict[str, _Model] = {}
         self._failures = Failures()
+        self._refused: dict[Content, str] = {}  # nobody trusted vouches for it; asked again with each assignment
         self._fetches = Fetches()
         self._loads = 0
         self._kept: tuple[str, ...] | None = None  # the artifacts that the last pruning left, oldest use first
@@ -138,6 +142,8 @@ class Agent:
             case ArtifactSpoilt():
                 if model := self._take_out(event.incarnation, Phase.STARTING):
                     self._fetches.spoilt(model.want.content.artifact, event.reason, now_s)
+            case LoadRefused():
+                return self._refuse(event)
             case ModelDrained():
                 if self._take_out(event.incarnation, Phase.DRAINING):
                     return [UnloadModel(event.incarnation)]
@@ -162,15 +168,41 @@ class Agent:
         """The same revision changes nothing; an older one is a message that was overtaken."""
         if assignment.revision <= self._held.revision:
             return []
-        self._held = assignment = assignment.after(self._held)
+        before, self._held = self._held, assignment.after(self._held)
         # A changed assignment is a reason to try again what did not load, unless it is the very same replica.
         self._failures.keep({replica.content for replica in assignment.replicas})
-        return [SaveAssignment(assignment)]
+        self._refused = {}
+        self._note_descriptions(before)
+        saved: list[Action] = [SaveAssignment(self._held)]
+        return saved if before.trust == self._held.trust else saved + self._checks()
+
+    def _note_descriptions(self, before: Assignment) -> None:
+        """What is said of an artifact may come later than its bytes, or be said anew."""
+        said = {artifact.digest: (artifact.manifest, artifact.signature) for artifact in _artifacts(before)}
+        for artifact in _artifacts(self._held):
+            if said.get(artifact.digest, ("", "")) != (artifact.manifest, artifact.signature):
+                self._fetches.described_anew(artifact)
+
+    def _checks(self) -> list[Action]:
+        """Others are trusted now: what they do not vouch for must not go on serving."""
+        return [CheckTrust(model.want, model.incarnation) for model in self._models.values() if model.phase in _SERVING]
+
+    def _refuse(self, event: LoadRefused) -> list[Action]:
+        model = self._models.get(event.incarnation)
+        if model is None or model.phase not in _SERVING:
+            return []
+        self._refused[model.want.content] = event.reason
+        if model.phase is Phase.STARTING:
+            del self._models[event.incarnation]
+            return []
+        model.phase = Phase.DRAINING
+        return [DrainModel(event.incarnation)]
 
     def _opened(self, front: str, now_s: float) -> list[Action]:
         self._attached = True
         self._leg, self._probes = LegWindow(f"site/{self._site}", f"front/{front}"), 0
         self._fetches.retry_now()
+        self._refused = {}  # revocations are no longer old
         self._contact_saved_at_s = now_s
         return [SaveContact(0.0)]
 
@@ -204,16 +236,17 @@ class Agent:
         return actions + self._tidy(wanted)
 
     def _bring_up(self, want: ReplicaAssignment, now_s: float) -> list[Action]:
-        if self._failures.waiting(want.content, now_s):
+        if self._failures.waiting(want.content, now_s) or want.content in self._refused:
             return []
+        fetch = self._fetches.want(want, now_s)
         if model := self._live(want.content):
-            return self._describe(model, want)
+            return self._describe(model, want) + fetch
         if want.content.artifact.digest not in self._fetches.verified:
-            return self._fetches.want(want.content.artifact, now_s)
+            return fetch
         self._loads += 1
         incarnation = f"{want.content.replica}.{self._loads}.{self._boot}"
         self._models[incarnation] = _Model(incarnation, want)
-        return [LoadModel(want, incarnation)]
+        return [LoadModel(want, incarnation, self.offline_s(now_s))]
 
     def _describe(self, model: _Model, want: ReplicaAssignment) -> list[Action]:
         if model.want == want or model.phase is not Phase.READY:
@@ -279,6 +312,8 @@ class Agent:
 
     def _state(self, want: ReplicaAssignment, now_s: float) -> ReplicaState:
         replica = want.content.replica
+        if reason := self._refused.get(want.content, ""):
+            return ReplicaState(replica, "", Phase.FAILED, reason)
         if failure := self._failures.waiting(want.content, now_s):
             return ReplicaState(replica, "", Phase.FAILED, failure.reason, restarts=failure.restarts)
         if model := self._shown(want):
@@ -298,3 +333,7 @@ class Agent:
         own = [each for each in self._models.values() if each.want.content.replica == want.content.replica]
         own.sort(key=lambda each: (each.phase is Phase.READY, each.want.content == want.content))
         return own[-1] if own else None
+
+
+def _artifacts(assignment: Assignment) -> list[Artifact]:
+    return [replica.content.artifact for replica in assignment.replicas]

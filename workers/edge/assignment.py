@@ -1,8 +1,9 @@
 """What a node should hold, and what it says it holds: frozen values, apart from how they travel."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from workers.artifacts.trust import Trust
 from workers.edge.resources import Usage
 from workers.probe.legs import LegEstimate
 
@@ -23,6 +24,9 @@ class Artifact:
     digest: str
     size_bytes: int
     format: str  # "tflite" or "savedmodel.tar"
+    # How the bytes come and who vouches for them may change while they stay the same: no reason to load them again.
+    manifest: str = field(default="", compare=False)  # digest; empty: none, it is fetched as a whole
+    signature: str = field(default="", compare=False)  # digest; empty: nobody signed it
 
 
 class Isolation(StrEnum):
@@ -53,6 +57,7 @@ class ReplicaAssignment:
     valid_offline_s: int
     draining: bool
     compute_millis: int = 0  # 0: not told
+    rollout_bps: int = 0  # most that its artifact may take of the WAN; 0: no limit
 
     @property
     def model_key(self) -> str:
@@ -61,11 +66,21 @@ class ReplicaAssignment:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerNode:
+    """A node of the same site that is assigned what this one is."""
+
+    node: str
+    address: str  # host:port
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """The node's whole desired state."""
 
     revision: int
     replicas: tuple[ReplicaAssignment, ...] = ()
+    trust: Trust | None = None  # None: not said; what was said last holds
+    peers: tuple[PeerNode, ...] = ()
 
     def after(self, held: "Assignment") -> "Assignment":
         """With what it leaves untold taken from `held`: a control plane that cannot read a policy moves nothing."""
@@ -77,7 +92,8 @@ class Assignment:
             isolation = before.get(each.content.replica, Isolation.SHARED)
             return replace(each, content=replace(each.content, isolation=isolation))
 
-        return Assignment(self.revision, tuple(told(each) for each in self.replicas))
+        replicas = tuple(told(each) for each in self.replicas)
+        return replace(self, replicas=replicas, trust=self.trust or held.trust)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from workers.artifacts.disk import sync_folder
+from workers.artifacts.files import sync_folder
 from workers.edge.state import read_json
 
 FLOOR = "clock.json"

@@ -73,6 +73,14 @@ class ArtifactSpoilt:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadRefused:
+    """Nobody who is trusted vouches for the model, or not any more: it must not serve."""
+
+    incarnation: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelDrained:
     """No call is under way in it any more."""
 
@@ -115,6 +123,7 @@ Event: TypeAlias = (
     | ModelLoadFailed
     | ModelEnded
     | ArtifactSpoilt
+    | LoadRefused
     | ModelDrained
     | LinkOpened
     | LinkLost

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from workers.edge.actions import Action, CancelFetch, FetchArtifact
-from workers.edge.assignment import Artifact
+from workers.edge.assignment import Artifact, ReplicaAssignment
 
 RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 30.0
@@ -28,16 +28,17 @@ class Fetches:
         self.verified: set[str] = set()
         self._fetches: dict[str, Fetch] = {}
 
-    def want(self, artifact: Artifact, now_s: float) -> list[Action]:
+    def want(self, replica: ReplicaAssignment, now_s: float) -> list[Action]:
         """Start the fetch if it is neither done, nor running, nor waiting for its next try."""
+        artifact = replica.content.artifact
         fetch = self._fetches.get(artifact.digest)
         if artifact.digest in self.verified or (fetch and (fetch.running or now_s < fetch.retry_at_s)):
             return []
         if fetch is None:
             self._fetches[artifact.digest] = Fetch(artifact)
         else:
-            fetch.running = True
-        return [FetchArtifact(artifact)]
+            fetch.running, fetch.artifact = True, artifact
+        return [FetchArtifact(artifact, replica.content.namespace, replica.rollout_bps)]
 
     def state(self, digest: str) -> Fetch | None:
         return self._fetches.get(digest)
@@ -63,6 +64,10 @@ class Fetches:
         self.verified.discard(artifact.digest)
         self._fetches.setdefault(artifact.digest, Fetch(artifact))
         self.failed(artifact.digest, reason, now_s)
+
+    def described_anew(self, artifact: Artifact) -> None:
+        """Its bytes are what they were, but not what is said of them: fetch that."""
+        self.verified.discard(artifact.digest)
 
     def retry_now(self) -> None:
         """The link is back: what failed for want of it need not wait."""

@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import TypeVarTuple
 
 from workers.artifacts.disk import ArtifactFolder
-from workers.artifacts.errors import ArtifactError
+from workers.artifacts.errors import ArtifactError, SignatureRefused
+from workers.artifacts.trust import Trust, check
 from workers.edge.actions import (
     Action,
     CancelFetch,
+    CheckTrust,
     DescribeModel,
     DrainModel,
     FetchArtifact,
@@ -25,18 +27,20 @@ from workers.edge.actions import (
 )
 from workers.edge.apart import Processes, ReplicaEnded
 from workers.edge.assignment import Artifact, Assignment, LanDemand, Report
-from workers.edge.bulk import FetchBroken
 from workers.edge.events import (
     ArtifactSpoilt,
     ArtifactVerified,
     Event,
     FetchFailed,
     FetchProgressed,
+    LoadRefused,
     ModelDrained,
     ModelEnded,
     ModelLoaded,
     ModelLoadFailed,
 )
+from workers.edge.fetching import Fetching
+from workers.edge.giver import FetchBroken
 from workers.edge.link import Link
 from workers.edge.models import EdgeModels
 from workers.edge.state import Json, StateFolder
@@ -52,6 +56,10 @@ LOADS_AT_ONCE = 4
 Arguments = TypeVarTuple("Arguments")
 
 _log = logging.getLogger(__name__)
+
+
+class _PaperGone(ArtifactError):
+    """What is said of the artifact is not on disk; it can be fetched."""
 
 
 class Host:
@@ -70,18 +78,20 @@ class Host:
         self._state, self._models, self._link, self._about, self._demand = state, models, link, about, demand
         self._artifacts = ArtifactFolder(state.artifacts)
         self._trials = Trials(state.root / "tried", processes or Processes())
+        self._fetching = Fetching(self._artifacts, link)
+        self._trust = Trust()
         # One thread: what is saved later was decided later.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         # Apart from the threads of all else: loads that hang must not keep a fetch from being checked.
         self._loading = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="load")
         self._fetches: dict[str, asyncio.Task[None]] = {}
-        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._at_once = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     async def perform(self, action: Action, inbox: asyncio.Queue[Event]) -> None:
         """Ends when the action is done; its failure is an event, or is logged where the agent could not help."""
         match action:
             case FetchArtifact():
-                await self._fetch(action.artifact, inbox)
+                await self._fetch(action, inbox)
             case CancelFetch():
                 if task := self._fetches.get(action.digest):
                     task.cancel()
@@ -93,6 +103,9 @@ class Host:
                         asyncio.run_coroutine_threadsafe(inbox.put(event), loop)
 
                 await inbox.put(await loop.run_in_executor(self._loading, self._load, action, tell))
+            case CheckTrust():
+                if refused := await asyncio.to_thread(self._refused, action):
+                    await inbox.put(refused)
             case DescribeModel():
                 self._models.describe(action.replica, action.incarnation)
             case DrainModel():
@@ -102,14 +115,15 @@ class Host:
             case _:
                 await self._write_down(action)
 
-    def serve_services(self, assignment: Assignment) -> None:
-        """Callers of these are told "not ready" rather than "unknown"."""
+    def hold(self, assignment: Assignment) -> None:
+        """From now on its keys are trusted; callers of its services are told "not ready" rather than "unknown"."""
+        self._trust = assignment.trust or Trust()
         self._models.await_services(frozenset(replica.model_key for replica in assignment.replicas))
 
     async def _write_down(self, action: Action) -> None:
         match action:
             case SaveAssignment():
-                self.serve_services(action.assignment)
+                self.hold(action.assignment)
                 await self._on_disk(self._state.save_assignment, action.assignment)
             case SaveContact():
                 await self._on_disk(self._state.save_contact, action.offline_s)
@@ -130,44 +144,51 @@ class Host:
                 "The state folder cannot be written: free space on its disk; a reboot would lose this", extra=facts
             )
 
-    async def _fetch(self, artifact: Artifact, inbox: asyncio.Queue[Event]) -> None:
+    async def _fetch(self, order: FetchArtifact, inbox: asyncio.Queue[Event]) -> None:
         """One fetch of an artifact at a time: one that was cancelled may still be closing its file."""
-        former, this = self._fetches.get(artifact.digest), asyncio.current_task()
+        digest = order.artifact.digest
+        former, this = self._fetches.get(digest), asyncio.current_task()
         assert this is not None
-        self._fetches[artifact.digest] = this
+        self._fetches[digest] = this
         try:
             if former:
                 await asyncio.wait([former])
-            async with self._fetching:
-                event = await self._fetched(artifact, inbox)
+            async with self._at_once:
+                event = await self._fetched(order, inbox)
             await inbox.put(event)
         finally:
-            if self._fetches.get(artifact.digest) is this:
-                del self._fetches[artifact.digest]
+            if self._fetches.get(digest) is this:
+                del self._fetches[digest]
 
-    async def _fetched(self, artifact: Artifact, inbox: asyncio.Queue[Event]) -> Event:
+    async def _fetched(self, order: FetchArtifact, inbox: asyncio.Queue[Event]) -> Event:
+        digest = order.artifact.digest
+
         def progress(fetched_bytes: int) -> None:
             if not inbox.full():  # the next one says more
-                inbox.put_nowait(FetchProgressed(artifact.digest, fetched_bytes))
+                inbox.put_nowait(FetchProgressed(digest, fetched_bytes))
 
         try:
-            if await asyncio.to_thread(self._artifacts.verified, artifact.digest) is None:
-                await self._link.fetch(self._artifacts, artifact, progress)
+            await self._fetching.fetch(order, progress)
         except (FetchBroken, ArtifactError) as err:
-            return FetchFailed(artifact.digest, str(err))
+            return FetchFailed(digest, str(err))
         except OSError as err:
-            return FetchFailed(artifact.digest, f"{err}: free space on the disk of {self._state.root}")
-        return ArtifactVerified(artifact.digest)
+            return FetchFailed(digest, f"{err}: free space on the disk of {self._state.root}")
+        return ArtifactVerified(digest)
 
     def _load(self, action: LoadModel, tell: Callable[[Event], None]) -> Event:
-        """In a thread: checks the file once more, then loads it."""
+        """In a thread: checks the file and who vouches for it once more, then loads it."""
         artifact = action.replica.content.artifact
         try:
             path = self._artifacts.verified(artifact.digest)
             if path is None:
                 return ArtifactSpoilt(action.incarnation, "the file on disk was spoilt or gone; it is fetched again")
+            self._check(artifact, action.silent_s)
             self._trials.pass_first(action.replica, self._models.source(action.replica, action.incarnation, path))
             self._models.load(action.replica, action.incarnation, path, lambda why: self._ended(action, why, tell))
+        except SignatureRefused as err:
+            return LoadRefused(action.incarnation, str(err))
+        except _PaperGone as err:
+            return ArtifactSpoilt(action.incarnation, str(err))
         except (ArtifactError, OSError) as err:
             return ArtifactSpoilt(action.incarnation, f"the file on disk cannot be read: {err}")
         except LoadFailed as err:
@@ -181,6 +202,20 @@ class Host:
         _log.error("the process of a replica ended", extra={"incarnation": action.incarnation, "reason": reason})
         self._models.unload(action.incarnation)
         tell(ModelEnded(action.incarnation, reason))
+
+    def _refused(self, action: CheckTrust) -> LoadRefused | None:
+        try:
+            self._check(action.replica.content.artifact, 0.0)
+        except (ArtifactError, OSError) as err:
+            return LoadRefused(action.incarnation, str(err))
+        return None
+
+    def _check(self, artifact: Artifact, silent_s: float) -> None:
+        """Raises SignatureRefused, _PaperGone, OSError."""
+        bundle = self._artifacts.papers.find(artifact.digest, artifact.signature) if artifact.signature else None
+        if artifact.signature and bundle is None and self._trust.keys:
+            raise _PaperGone("its signature was spoilt or gone; it is fetched again")
+        check(artifact.digest, artifact.manifest, bundle, self._trust, silent_s)
 
     async def _drain(self, incarnation: str, inbox: asyncio.Queue[Event]) -> None:
         self._models.retire(incarnation)

@@ -7,21 +7,20 @@ relay (Relay.Serve), probe (Probe.Echo) and bulk (Bulk.Fetch) open connections o
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
 
 from protos.link.v1 import link_pb2 as pb
 from protos.link.v1 import link_pb2_grpc
-from workers.artifacts.disk import ArtifactFolder
-from workers.edge import bulk
-from workers.edge.assignment import Artifact, Report
-from workers.edge.bulk import FetchBroken
+from workers.edge.assignment import Report
 from workers.edge.channels import Backoff
 from workers.edge.dialling import Dial
 from workers.edge.errors import NewerBoot
 from workers.edge.events import AssignmentReceived, Event, LinkLost, LinkOpened, ProbeSampled
+from workers.edge.giver import FetchBroken, Giver
 from workers.edge.outage import Outage, remedy_for
 from workers.edge.relay import RelayServer
 from workers.edge.wire import assignment_from, report_to
@@ -56,6 +55,7 @@ class Link:
         self._report: Report | None = None
         self._report_new = asyncio.Event()
         self._session: str | None = None  # of the attachment that is open now
+        self._front_can: frozenset[str] = frozenset()
         self._outage, self._attached_before = Outage(), False
         self.problem = "not attached yet"  # for status; empty while attached
 
@@ -97,13 +97,19 @@ class Link:
             return REFUSED_WAIT_S * self._chance.uniform(0.5, 1.0)
         return UNKNOWN_SITE_WAIT_S if code is grpc.StatusCode.NOT_FOUND else 0.0
 
-    async def fetch(self, folder: ArtifactFolder, artifact: Artifact, progress: Callable[[int], None]) -> None:
-        """Raises FetchBroken, ArtifactError, OSError; what came is kept."""
+    @asynccontextmanager
+    async def bulk(self) -> AsyncIterator[Giver]:
+        """The front as a giver of artifacts, on a connection of its own. Raises FetchBroken."""
         session = self._session
         if session is None:
             raise FetchBroken(f"not on disk, and no front is attached ({self.problem}); it is tried again")
-        async with self._settings.dial.open() as channel:
-            await bulk.fetch(channel, folder, artifact, session, progress)
+        try:
+            channel = self._settings.dial.open()
+        except IdentityError as err:
+            raise FetchBroken(f"the front cannot be dialled: {err}") from err
+        async with channel:
+            fetch = link_pb2_grpc.BulkStub(channel).Fetch
+            yield Giver("the front", fetch, session, ranges="chunks" in self._front_can, over_wan=True)
 
     def _end_if_outdated(self, err: grpc.aio.AioRpcError) -> None:
         """Raises NewerBoot."""
@@ -147,6 +153,7 @@ class Link:
 
     async def _opened(self, stream: "Stream", welcome: pb.FrontWelcome) -> None:
         self._session, self.problem = welcome.session, ""
+        self._front_can = frozenset(welcome.software.capabilities)
         facts = {"front": welcome.front, "address": self._settings.dial.front, "session": welcome.session}
         if self._outage.tries:
             facts["after_s"] = str(round(self._outage.lasted_s(asyncio.get_running_loop().time())))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from workers.artifacts.disk import sync_folder
+from workers.artifacts.files import sync_folder
 from workers.edge.addresses import usable
 from workers.edge.errors import StateFolderUnusable
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from workers.artifacts.disk import sync_folder
+from workers.artifacts.files import sync_folder
 from workers.edge.state import Json, read_json
 
 RENEWAL = "renewal.json"

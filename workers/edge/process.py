@@ -100,7 +100,7 @@ async def _serve(
     about: dict[str, Json] = {"machine": machine_facts(machine), "limits_held_by": processes.limits_held_by}
     host = Host(state, models, link, {**_about(settings, hello), **about}, gateway.totals, processes)
     if held:
-        host.serve_services(held)
+        host.hold(held)
     inbox.put_nowait(Restarted(held, state.offline_s()))
     stop, manager = asyncio.Event(), ServiceManager(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,11 +1,13 @@
 """Between the wire's messages and the agent's values."""
 
 from protos.link.v1 import link_pb2 as pb
+from workers.artifacts.trust import Trust
 from workers.edge.assignment import (
     Artifact,
     Assignment,
     Content,
     Isolation,
+    PeerNode,
     Phase,
     ReplicaAssignment,
     ReplicaState,
@@ -32,11 +34,21 @@ _TOLD = {number: isolation for isolation, number in _ISOLATIONS.items()}
 
 
 def assignment_from(message: pb.Assignment) -> Assignment:
-    return Assignment(message.revision, tuple(_replica_from(each) for each in message.replicas))
+    return Assignment(
+        message.revision,
+        tuple(_replica_from(each) for each in message.replicas),
+        _trust_from(message.trust) if message.HasField("trust") else None,
+        tuple(PeerNode(each.node, each.address) for each in message.peers),
+    )
 
 
 def assignment_to(assignment: Assignment) -> pb.Assignment:
-    return pb.Assignment(revision=assignment.revision, replicas=[_replica_to(each) for each in assignment.replicas])
+    return pb.Assignment(
+        revision=assignment.revision,
+        replicas=[_replica_to(each) for each in assignment.replicas],
+        trust=_trust_to(assignment.trust) if assignment.trust else None,
+        peers=[pb.PeerNode(node=each.node, address=each.address) for each in assignment.peers],
+    )
 
 
 def report_to(report: Report) -> pb.NodeReport:
@@ -86,7 +98,8 @@ def _usage_to(usage: Usage) -> pb.Usage:
 
 
 def _replica_from(message: pb.ReplicaAssignment) -> ReplicaAssignment:
-    artifact = Artifact(message.artifact.digest, message.artifact.size_bytes, message.artifact.format)
+    sent = message.artifact
+    artifact = Artifact(sent.digest, sent.size_bytes, sent.format, sent.manifest, sent.signature)
     isolation = _TOLD.get(message.isolation, Isolation.UNTOLD)
     namespace = message.namespace or "default"
     return ReplicaAssignment(
@@ -96,6 +109,7 @@ def _replica_from(message: pb.ReplicaAssignment) -> ReplicaAssignment:
         valid_offline_s=message.valid_offline_s,
         draining=message.draining,
         compute_millis=message.compute_millis,
+        rollout_bps=message.rollout_bps,
     )
 
 
@@ -106,13 +120,34 @@ def _replica_to(replica: ReplicaAssignment) -> pb.ReplicaAssignment:
         namespace=content.namespace,
         service=content.service,
         version=content.version,
-        artifact=pb.Artifact(digest=artifact.digest, size_bytes=artifact.size_bytes, format=artifact.format),
+        artifact=pb.Artifact(
+            digest=artifact.digest,
+            size_bytes=artifact.size_bytes,
+            format=artifact.format,
+            manifest=artifact.manifest,
+            signature=artifact.signature,
+        ),
         memory_bytes=replica.memory_bytes,
         decision=replica.decision,
         valid_offline_s=replica.valid_offline_s,
         draining=replica.draining,
         isolation=_ISOLATIONS[content.isolation],
         compute_millis=replica.compute_millis,
+        rollout_bps=replica.rollout_bps,
+    )
+
+
+def _trust_from(message: pb.Trust) -> Trust:
+    revoked = frozenset(message.revoked_keys), frozenset(message.revoked_artifacts)
+    return Trust(tuple(message.keys), *revoked, message.valid_s)
+
+
+def _trust_to(trust: Trust) -> pb.Trust:
+    return pb.Trust(
+        keys=trust.keys,
+        revoked_keys=sorted(trust.revoked_keys),
+        revoked_artifacts=sorted(trust.revoked_artifacts),
+        valid_s=trust.valid_s,
     )
 
 
