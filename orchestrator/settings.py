@@ -16,6 +16,8 @@ DECISIONS_KEPT, DECISIONS_KEPT_DAYS = 2_000, 30.0
 PLAN_ALL_PAIRS = 1_000
 # Beyond them beside the ticks, for what creeps below their tolerances, and for gains that need several sites at once.
 PLAN_ALL_EVERY_S = 600.0
+# Of revocations on a node that hears of no new ones. Longer than nodes may serve alone, or a reboot would end that.
+REVOCATIONS_VALID_S = 30 * 86_400.0
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -41,6 +43,8 @@ class Settings:
     zone: str  # of the callers that enter at the local front
     decisions_kept: int = DECISIONS_KEPT
     decisions_kept_days: float = DECISIONS_KEPT_DAYS
+    signing_key_path: str = ""  # PEM; empty: one of its own in the state folder
+    revocations_valid_s: float = REVOCATIONS_VALID_S
     tick_s: float = 0.5
     lease_ttl_s: float = 4.0
     plan_all_pairs: int = PLAN_ALL_PAIRS
@@ -72,6 +76,15 @@ class Settings:
     def artifacts(self) -> str:
         return self.artifacts_url or str(self.state_dir / "artifacts")
 
+    @property
+    def pki_dir(self) -> Path:
+        """Keys that sign, keys that are trusted, and what was revoked."""
+        return self.state_dir / "pki"
+
+    @property
+    def signing_key(self) -> Path:
+        return Path(self.signing_key_path) if self.signing_key_path else self.pki_dir / "signing.key"
+
     def environ(self) -> dict[str, str]:
         """As variables for a child process, which reads the same settings back."""
         return {
@@ -90,6 +103,8 @@ class Settings:
             "SKERRY_HOSTS": ",".join(self.hosts),
             "SKERRY_REPLICA_HOST": self.replica_host,
             "SKERRY_PLAIN_LINK": "1" if self.plain_link else "",
+            "SKERRY_SIGNING_KEY": self.signing_key_path,
+            "SKERRY_REVOCATIONS_VALID_S": str(self.revocations_valid_s),
         }  # those from tick_s on are constants that only tests change
 
     @property
@@ -157,4 +172,6 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         hosts=tuple(filter(None, environ.get("SKERRY_HOSTS", "").split(","))),
         replica_host=environ.get("SKERRY_REPLICA_HOST") or "127.0.0.1",
         plain_link=plain,
+        signing_key_path=environ.get("SKERRY_SIGNING_KEY", ""),
+        revocations_valid_s=_positive(environ, "SKERRY_REVOCATIONS_VALID_S", REVOCATIONS_VALID_S),
     )

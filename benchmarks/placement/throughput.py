@@ -29,9 +29,11 @@ from orchestrator.control.board import Board
 from orchestrator.control.full_plans import FullPlans
 from orchestrator.control.observations import Observations
 from orchestrator.control.placing import PlacementLoop
+from orchestrator.model.ids import NodeName
 from orchestrator.model.running import CloudReplicas
 from orchestrator.model.stored import Batch, Json, Lease, Owner, Put
 from orchestrator.objects import key_of, labels_of, spec_of, validate
+from orchestrator.reconcile.peers import Held
 from orchestrator.settings import PLAN_ALL_EVERY_S, PLAN_ALL_PAIRS
 from orchestrator.store import open_store
 from orchestrator.store.sql import SqlStore
@@ -40,6 +42,15 @@ from protos.link.v1 import link_pb2
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 FLOORS = {"kube-scheduler's floor, plain pods": 680, "kube-scheduler's floor, node affinity": 220}
 LEASE_S = 3_600.0
+
+
+class NoPapers:
+    """Implements control's Papers seam: nothing is said of what nobody fetches."""
+
+    trust = None
+
+    async def described(self, assigned: Mapping[NodeName, Held]) -> dict[NodeName, Held]:
+        return dict(assigned)
 
 
 class NoRegion:
@@ -122,7 +133,7 @@ async def one_round(folder: Path, options: argparse.Namespace) -> Round:
         observations.front_reported("f", report(options.nodes, options.seed), clock.now_s())  # type: ignore[arg-type]
         ids = (f"{number:08x}" for number in count())
         full_plans = FullPlans(clock, PLAN_ALL_PAIRS, PLAN_ALL_EVERY_S)
-        loop = PlacementLoop(store, NoRegion(), observations, board, clock, "local", ids, full_plans)
+        loop = PlacementLoop(store, NoRegion(), observations, board, clock, "local", ids, full_plans, NoPapers())
         lease = store.acquire_lease("leader", "benchmark", LEASE_S)
         tick_s = await _tick(loop, lease)
         claims, assigned = len(store.claims()), sum(len(a.replicas) for a in board.published.assignments.values())

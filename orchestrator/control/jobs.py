@@ -22,7 +22,7 @@ from orchestrator.model.stored import Batch, Json, Key, Lease, Put, StoredObject
 from orchestrator.objects.translate import site_spec
 from orchestrator.training.phases import JobEvent, transition
 from orchestrator.training.queue import Admit, Cluster, Hold, QueuedJob, admit
-from workers.artifacts.library import ArtifactLibrary
+from workers.artifacts.describing import Describer
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class TrainingLoop:
 
     store: Store
     trainer: Trainer
-    library: ArtifactLibrary
+    describer: Describer
     clock: Clock
     region: SiteName
     jobs_dir: Path
@@ -151,7 +151,7 @@ class TrainingLoop:
             status["result"] = json.loads(progress.result_json)
         if progress.phase is JobPhase.SUCCEEDED and progress.result_json:
             version = await asyncio.to_thread(
-                trained_version, stored, json.loads(progress.result_json), self._folder(stored), self.library
+                trained_version, stored, json.loads(progress.result_json), self._folder(stored), self.describer
             )
             status["version"] = version.key.name
             writes.append(version)

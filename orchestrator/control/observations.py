@@ -176,6 +176,7 @@ class Observations:
             lan_address=hello.lan_address,
             held_revision=report.held_revision,
             replicas={ReplicaId(r.replica): _seen_replica(r) for r in report.replicas},
+            peer_address=hello.peer_address,
         )
 
     def _silent_s(self, node: _Node, now_s: float) -> float:

@@ -12,9 +12,9 @@ from orchestrator.control.codec import decision_from, planner_version, stored_de
 from orchestrator.control.damper import Damper
 from orchestrator.control.full_plans import FullPlans
 from orchestrator.control.observations import Observations
-from orchestrator.control.publishing import assignment, assignment_spec, route_table
+from orchestrator.control.publishing import NodeState, assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
-from orchestrator.control.seams import Cloud, Store
+from orchestrator.control.seams import Cloud, Papers, Store
 from orchestrator.control.snapshots import Taken, take_snapshot
 from orchestrator.control.statuses import problem_statuses, service_statuses, version_failures
 from orchestrator.control.world import ASSIGNMENT, REVOCATION, World, read_world
@@ -27,10 +27,11 @@ from orchestrator.model.running import CloudReplicas
 from orchestrator.model.snapshot import Decision, PlacementSettings, ServiceDecision, Snapshot
 from orchestrator.model.stored import Batch, Key, Lease, Owner, Put, StoredDecision
 from orchestrator.placement.deciding import Decided, decide, decided
-from orchestrator.reconcile.assignments import AssignedReplica, assignments
+from orchestrator.reconcile.assignments import assignments
 from orchestrator.reconcile.causes import told_changes
 from orchestrator.reconcile.cloud import cloud_replicas
 from orchestrator.reconcile.observed import Observed
+from orchestrator.reconcile.peers import peers
 from orchestrator.reconcile.replicas import diff
 from orchestrator.reconcile.routes import ServiceRoutes, service_routes
 from orchestrator.reconcile.wants import wants
@@ -93,8 +94,9 @@ class PlacementLoop:
         region: str,
         ids: Iterator[str],
         full_plans: FullPlans,
+        papers: Papers,
     ) -> None:
-        self._store, self._observations = store, observations
+        self._store, self._observations, self._papers = store, observations, papers
         self._board, self._clock, self._region, self._ids = board, clock, region, ids
         self._settings = PlacementSettings()
         self._epoch = 0
@@ -217,14 +219,12 @@ class PlacementLoop:
             leaving={service: step.leaving for service, step in steps.items()},
         )
         claims = _after(world.claims, changed)
-        assigned = assignments(
-            _nodes(world, observed), claims, taken.artifact_sizes, taken.valid_offline_s, wall_s, taken.isolation
-        )
+        assigned = await self._assigned(world, taken, observed, claims, wall_s)
         routes = [
             service_routes(s, current.id, claims, observed, steps[s.service].zones) for s in current.decision.services
         ]
         above = {node: _above(node, world, observed) for node in assigned}
-        puts = [_assignment_put(node, replicas, above[node]) for node, replicas in sorted(assigned.items())]
+        puts = [_assignment_put(node, state, above[node]) for node, state in sorted(assigned.items())]
         puts += service_statuses(current, routes, claims, observed, world, taken.problems, self.damper.holds())
         puts += problem_statuses(taken.problems, world)
         puts += version_failures(world, claims, observed)
@@ -256,11 +256,22 @@ class PlacementLoop:
         self._observations.forget_failures({(ServiceRef(w.namespace, w.service), _version(w)) for w in wanted})
         self.region.bring_to(wanted, self._clock.now_s())
 
+    async def _assigned(
+        self, world: World, taken: Taken, observed: Observed, claims: list[Claim], wall_s: float
+    ) -> dict[NodeName, NodeState]:
+        """What each node should hold, and for those that hold something who gives it to them and who vouches for it."""
+        sizes, valid_offline_s = taken.artifact_sizes, taken.valid_offline_s
+        nodes, isolation = _nodes(world, observed), taken.isolation
+        found = assignments(nodes, claims, sizes, valid_offline_s, wall_s, isolation, taken.paces)
+        found = await self._papers.described(found)
+        near, trust = peers(found, observed.nodes), self._papers.trust
+        return {n: NodeState(replicas, near.get(n, ()), trust if replicas else None) for n, replicas in found.items()}
+
     async def _publish(
         self,
         lease: Lease,
         routes: list[ServiceRoutes],
-        assigned: dict[NodeName, tuple[AssignedReplica, ...]],
+        assigned: dict[NodeName, NodeState],
         revisions: dict[NodeName, int],
         taken: Taken,
         world: World,
@@ -275,7 +286,7 @@ class PlacementLoop:
         published = Published(
             epoch=lease.epoch,
             routes=table,
-            assignments={n: assignment(revisions[n], replicas) for n, replicas in assigned.items()},
+            assignments={n: assignment(revisions[n], state) for n, state in assigned.items()},
             sites=frozenset(taken.declared_sites),
             revoked=frozenset(one.key.name for one in world.of(REVOCATION)),
             fronts=self._observations.front_addresses()[0],
@@ -321,8 +332,8 @@ def _above(node: NodeName, world: World, observed: Observed) -> int:
     return held
 
 
-def _assignment_put(node: NodeName, replicas: tuple[AssignedReplica, ...], above: int) -> Put:
-    return Put(Key(ASSIGNMENT, "", node), Owner.CONTROL, None, spec=assignment_spec(replicas, above))
+def _assignment_put(node: NodeName, state: NodeState, above: int) -> Put:
+    return Put(Key(ASSIGNMENT, "", node), Owner.CONTROL, None, spec=assignment_spec(state, above))
 
 
 def _without_predictions(routes: ServiceRoutes) -> ServiceRoutes:

@@ -44,7 +44,7 @@ from orchestrator.model.snapshot import Snapshot
 from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, Retention, StoredObject
 from orchestrator.objects import KINDS, Form, key_of, labels_of, revision_of, spec_of, validate, validate_all
 from orchestrator.reconcile.viewing import view_in_force
-from workers.artifacts.library import ArtifactLibrary
+from workers.artifacts.describing import Describer
 
 POLL_S = 0.2
 MAX_MODEL_BYTES = 8 << 30
@@ -58,7 +58,7 @@ class Plane:
     """One object per control process; everything durable is in the store."""
 
     store: Store
-    library: ArtifactLibrary
+    describer: Describer
     observations: Observations
     placing: PlacementLoop
     training: TrainingLoop
@@ -274,7 +274,7 @@ class Plane:
             for stored in versions:
                 if stored.key == put.key:
                     return stored
-            await asyncio.to_thread(self.library.add, path)
+            await asyncio.to_thread(self.describer.add, path, model.format, model.namespace)
             return (await asyncio.to_thread(self.store.commit, Batch(writes=(put,))))[0]
         finally:
             path.unlink(missing_ok=True)

@@ -23,15 +23,20 @@ from orchestrator.control.joining import Joining
 from orchestrator.control.leader import RENEW_AT, Leader
 from orchestrator.control.links import FrontLinkServicer, ReplicaLinkServicer
 from orchestrator.control.observations import Observations
+from orchestrator.control.papers import ArtifactPapers
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.plane import Plane
 from orchestrator.control.seams import Cloud, Store, Trainer
-from orchestrator.errors import OrchestratorError, Unavailable
+from orchestrator.control.trusting import TrustFolder
+from orchestrator.errors import InvalidRequest, OrchestratorError, Unavailable
 from orchestrator.model.ids import SiteName
 from orchestrator.model.stored import Lease, Retention
 from orchestrator.settings import Settings, is_loopback, named_host
 from protos.link.v1 import link_pb2_grpc
+from workers.artifacts.describing import Describer
+from workers.artifacts.errors import KeyUnusable
 from workers.artifacts.library import ArtifactLibrary
+from workers.artifacts.signing import SigningKey
 from workers.identity.errors import IdentityError
 from workers.identity.folder import IdentityFolder
 from workers.identity.names import Role
@@ -56,17 +61,20 @@ async def run_plane(
     observations, board = Observations(), Board()
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     leader = Leader(store, holder, settings.lease_ttl_s, clock)
-    library = await asyncio.to_thread(ArtifactLibrary, settings.artifacts)
+    describer = await asyncio.to_thread(_describer, settings)
+    trusted = TrustFolder(settings.pki_dir, describer.key.public_der, settings.revocations_valid_s)
+    papers = await asyncio.to_thread(ArtifactPapers, describer, trusted, clock)
     full_plans = FullPlans(clock, settings.plan_all_pairs, settings.plan_all_every_s)
-    placing = PlacementLoop(store, cloud, observations, board, clock, settings.region, replica_suffixes(), full_plans)
-    training = TrainingLoop(store, trainer, library, clock, SiteName(settings.region), settings.state_dir / "jobs")
+    ids = replica_suffixes()
+    placing = PlacementLoop(store, cloud, observations, board, clock, settings.region, ids, full_plans, papers)
+    training = TrainingLoop(store, trainer, describer, clock, SiteName(settings.region), settings.state_dir / "jobs")
     retention = Retention(settings.decisions_kept, settings.decisions_kept_days)
     housekeeping = Housekeeping(store, clock, retention)
     authority = await asyncio.to_thread(open_authority, settings.authority, _utc(clock))
     joining = Joining(store, authority, clock, observations.front_addresses)
     plane = Plane(
         store,
-        library,
+        describer,
         observations,
         placing,
         training,
@@ -101,6 +109,7 @@ async def run_plane(
             tasks.create_task(_lead(leader.held, settings.tick_s, placing.tick))
             tasks.create_task(_lead(leader.held, settings.tick_s, training.tick))
             tasks.create_task(_lead(leader.held, settings.tick_s, housekeeping.tick))
+            tasks.create_task(papers.run())
             if secured:
                 tasks.create_task(_keep_certified(settings, identity, authority, clock))
     finally:
@@ -128,6 +137,15 @@ async def _keep_certified(settings: Settings, identity: IdentityFolder, authorit
 
 def _utc(clock: Clock) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(clock.wall_s(), datetime.UTC)
+
+
+def _describer(settings: Settings) -> Describer:
+    """Blocks on the library. Raises InvalidRequest for a key that cannot sign."""
+    try:
+        key = SigningKey.opened(settings.signing_key)
+    except (KeyUnusable, OSError) as err:
+        raise InvalidRequest("SKERRY_SIGNING_KEY", str(settings.signing_key), str(err)) from err
+    return Describer(ArtifactLibrary(settings.artifacts), key)
 
 
 async def _renew(leader: Leader, every_s: float) -> None:

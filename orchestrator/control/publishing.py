@@ -1,12 +1,15 @@
 """Routes and assignments as the links carry them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from orchestrator.model.specs import Isolation
-from orchestrator.model.stored import JsonObject
+from orchestrator.model.stored import Json, JsonObject
 from orchestrator.reconcile.assignments import AssignedReplica
+from orchestrator.reconcile.peers import Peer
 from orchestrator.reconcile.routes import Route, ServiceRoutes
 from protos.link.v1 import link_pb2
+from workers.artifacts.trust import Trust, key_id
 
 _ISOLATIONS: dict[Isolation | None, link_pb2.Isolation] = {
     Isolation.SHARED: link_pb2.ISOLATION_SHARED,
@@ -48,35 +51,55 @@ def _route(route: Route) -> link_pb2.Route:
     return message
 
 
-def assignment_spec(replicas: Iterable[AssignedReplica], above: int) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """All that a node should hold and know."""
+
+    replicas: tuple[AssignedReplica, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    trust: Trust | None = None
+
+
+def assignment_spec(state: NodeState, above: int) -> JsonObject:
     """As the store keeps it. `above` and the store's revision add up to the revision that nodes see.
 
     It is 0 but for a node that holds a higher revision than this store ever gave it: of a store that was lost.
     """
+    spec: dict[str, Json] = {"above": above, "replicas": [_spec_of(r) for r in state.replicas]}
+    if state.peers:
+        spec["peers"] = [[peer.node, peer.address] for peer in state.peers]
+    if state.trust is not None:
+        spec["trust"] = {
+            "keys": [key_id(der) for der in state.trust.keys],
+            "revoked_keys": [*sorted(state.trust.revoked_keys)],
+            "revoked_artifacts": [*sorted(state.trust.revoked_artifacts)],
+            "valid_s": state.trust.valid_s,
+        }
+    return spec
+
+
+def _spec_of(r: AssignedReplica) -> dict[str, Json]:
     return {
-        "above": above,
-        "replicas": [
-            {
-                "replica": r.replica,
-                "namespace": r.namespace,
-                "service": r.service,
-                "version": r.version,
-                "digest": r.digest,
-                "size_bytes": r.size_bytes,
-                "format": r.format,
-                "memory_bytes": r.memory_bytes,
-                "decision": r.decision,
-                "valid_offline_s": r.valid_offline_s,
-                "draining": r.draining,
-                "isolation": r.isolation.value if r.isolation else None,
-                "compute_millis": r.compute_millis,
-            }
-            for r in replicas
-        ],
+        "replica": r.replica,
+        "namespace": r.namespace,
+        "service": r.service,
+        "version": r.version,
+        "digest": r.digest,
+        "size_bytes": r.size_bytes,
+        "format": r.format,
+        "manifest": r.manifest,
+        "signature": r.signature,
+        "memory_bytes": r.memory_bytes,
+        "decision": r.decision,
+        "valid_offline_s": r.valid_offline_s,
+        "draining": r.draining,
+        "rollout_bps": r.rollout_bps,
+        "isolation": r.isolation.value if r.isolation else None,
+        "compute_millis": r.compute_millis,
     }
 
 
-def assignment(revision: int, replicas: Iterable[AssignedReplica]) -> link_pb2.Assignment:
+def assignment(revision: int, state: NodeState) -> link_pb2.Assignment:
     return link_pb2.Assignment(
         revision=revision,
         replicas=[
@@ -85,14 +108,32 @@ def assignment(revision: int, replicas: Iterable[AssignedReplica]) -> link_pb2.A
                 namespace=r.namespace,
                 service=r.service,
                 version=r.version,
-                artifact=link_pb2.Artifact(digest=r.digest, size_bytes=r.size_bytes, format=r.format),
+                artifact=link_pb2.Artifact(
+                    digest=r.digest,
+                    size_bytes=r.size_bytes,
+                    format=r.format,
+                    manifest=r.manifest,
+                    signature=r.signature,
+                ),
                 memory_bytes=r.memory_bytes,
                 decision=r.decision,
                 valid_offline_s=r.valid_offline_s,
                 draining=r.draining,
                 isolation=_ISOLATIONS.get(r.isolation, link_pb2.ISOLATION_UNSPECIFIED),
                 compute_millis=r.compute_millis,
+                rollout_bps=r.rollout_bps,
             )
-            for r in replicas
+            for r in state.replicas
         ],
+        peers=[link_pb2.PeerNode(node=peer.node, address=peer.address) for peer in state.peers],
+        trust=_trust(state.trust) if state.trust else None,
+    )
+
+
+def _trust(trust: Trust) -> link_pb2.Trust:
+    return link_pb2.Trust(
+        keys=trust.keys,
+        revoked_keys=sorted(trust.revoked_keys),
+        revoked_artifacts=sorted(trust.revoked_artifacts),
+        valid_s=trust.valid_s,
     )

@@ -9,7 +9,7 @@ from orchestrator.model.stored import Json, JsonObject, Key, Owner, Put, StoredO
 from orchestrator.objects import spec_of, validate
 from orchestrator.objects.kinds import API_VERSION
 from orchestrator.objects.translate import version_spec
-from workers.artifacts.library import ArtifactLibrary
+from workers.artifacts.describing import Describer
 from workers.inference.runtime import ModelDescription, TensorSpec
 
 MIB = 1 << 20
@@ -17,7 +17,7 @@ SERVER_MIB = 16  # what the inference server needs besides the model: threads, b
 CORES = 0.25  # of a small model; a core then holds four
 
 
-def trained_version(job: StoredObject, result: JsonObject, folder: Path, library: ArtifactLibrary) -> Put:
+def trained_version(job: StoredObject, result: JsonObject, folder: Path, describer: Describer) -> Put:
     """Store the variants of a job's result and name them in a new version, called after the job.
 
     Raises InvalidRequest for a result that makes no version: the trainer and the objects disagree, which is a bug.
@@ -25,7 +25,7 @@ def trained_version(job: StoredObject, result: JsonObject, folder: Path, library
     found = result["variants"]
     variants = [v for v in found if isinstance(v, dict)] if isinstance(found, list) else []
     for variant in variants:
-        library.add(folder / str(variant["path"]))
+        describer.add(folder / str(variant["path"]), "tflite", job.key.namespace)
     spec: dict[str, Json] = {
         "model": job.spec["model"],
         "source": {"kind": "trained", "job": job.key.name},

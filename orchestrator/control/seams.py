@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.model.claims import Claim
-from orchestrator.model.ids import DecisionId
+from orchestrator.model.ids import DecisionId, NodeName
 from orchestrator.model.running import CloudReplicas, JobProgress
 from orchestrator.model.stored import Batch, Change, DecisionRecord, Key, Lease, StoredDecision, StoredObject
+from orchestrator.reconcile.assignments import AssignedReplica
+from workers.artifacts.trust import Trust
 
 
 class Store(Protocol):
@@ -98,4 +100,19 @@ class Trainer(Protocol):
 
     async def logs(self, job: str, offset: int) -> tuple[list[str], int]:
         """Lines from `offset` on, and the next offset."""
+        ...
+
+
+class Papers(Protocol):
+    """What is said of artifacts, and who is trusted to say it."""
+
+    @property
+    def trust(self) -> Trust | None:
+        """None: nodes go on with what they were told before."""
+        ...
+
+    async def described(
+        self, assigned: Mapping[NodeName, tuple[AssignedReplica, ...]]
+    ) -> dict[NodeName, tuple[AssignedReplica, ...]]:
+        """With the manifest and signature of each artifact; those that take long come later."""
         ...

@@ -33,6 +33,7 @@ class SeenNode:
     lan_address: str
     held_revision: int
     replicas: Mapping[ReplicaId, SeenReplica]
+    peer_address: str = ""  # where it gives artifacts to nodes of its site; empty: it does not
 
 
 @dataclass(frozen=True, slots=True)
