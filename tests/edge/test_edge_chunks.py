@@ -8,11 +8,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+import grpc
 import pytest
 from conftest import DENSE, Node, infer_request, replica, wait_for
 from fake_front import WAIT_S, FakeFront, digest_of
 
 from protos.link.v1 import link_pb2 as pb
+from protos.link.v1 import link_pb2_grpc
 from workers.artifacts.signing import SigningKey
 
 pytestmark = pytest.mark.real
@@ -54,6 +56,16 @@ async def test_a_next_version_costs_only_what_changed(chunking: FakeFront, node:
     assert chunking.sent_bytes - before == sum(size for _, size in asked(chunking, v2)) + manifest_bytes
     assert asked(chunking, v2) == [(20_000, 2_000)]
     assert (await chunking.relay("ModelInfer", infer_request())).metadata["skerry-version"] == "v2"
+
+
+async def test_a_node_with_a_lan_gives_its_neighbours_what_it_has(chunking: FakeFront, node: Node) -> None:
+    artifact = chunking.add_chunked(V1)
+    chunking.assign(1, replica("r1", artifact))
+    node.start(chunking.address, "127.0.0.1:0")
+    await chunking.until_phase("r1", "READY")
+    async with grpc.aio.insecure_channel(chunking.hellos[0].peer_address) as channel:
+        stream = link_pb2_grpc.PeerStub(channel).Fetch(pb.FetchRequest(digest=artifact.digest))
+        assert b"".join([message.data async for message in stream]) == V1
 
 
 async def test_nothing_is_shared_between_namespaces(chunking: FakeFront, node: Node) -> None:

@@ -31,7 +31,7 @@ class Assembly:
 
     def __init__(self, path: Path, final: Path, manifest: Manifest, held: Mapping[bytes, Held]) -> None:
         """Takes up what a former process left at `path`. `held`: the chunks that lie on this disk, by SHA-256."""
-        self._path, self._final, self.manifest = path, final, manifest
+        self.path, self._final, self.manifest = path, final, manifest
         self._held = dict(held)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._arriving = bytearray()  # of the chunk that is next: on disk too, not checked yet
@@ -51,8 +51,13 @@ class Assembly:
         return self._next == len(self.manifest.chunks)
 
     @property
+    def right_bytes(self) -> int:
+        """All before this was checked."""
+        return self._start
+
+    @property
     def there_bytes(self) -> int:
-        """How far it is: all before this is right."""
+        """How far it is, with what came of the next chunk."""
         return self._start + len(self._arriving)
 
     def wanted(self, most_bytes: int) -> list[tuple[int, int]]:
@@ -108,11 +113,11 @@ class Assembly:
             raise ArtifactCorrupt(self.manifest.artifact, problem)
         os.ftruncate(self._file, self.manifest.size_bytes)
         os.fsync(self._file)
-        found, _ = digest_of_file(self._path)
+        found, _ = digest_of_file(self.path)
         if found != self.manifest.artifact:
-            self._path.unlink()
+            self.path.unlink()
             raise ArtifactCorrupt(self.manifest.artifact, f"its chunks are right, and together have digest {found}")
-        self._path.replace(self._final)
+        self.path.replace(self._final)
         sync_folder(self._final.parent)
         return self._final
 

@@ -49,6 +49,10 @@ class ArtifactFolder:
         self._seen[wanted] = signature
         return path
 
+    def path(self, digest: str) -> Path:
+        """Where the whole one is, if it is. Raises DigestInvalid."""
+        return self._whole / hex_of(digest)
+
     def partial(self, digest: str, size_bytes: int, apart: str = "") -> "PartialArtifact":
         """Take up the fetch of an artifact where it was left; close it, or use it as a context.
 

@@ -25,7 +25,7 @@ def messages(request: pb.FetchRequest, given: Given) -> Iterator[pb.FetchChunk]:
     Raises OffsetBeyondEnd and RangesTooMany before it gives anything.
     """
     total = given.size_bytes
-    for offset, end in _spans(request, total):
+    for offset, end in spans(request, total):
         while True:
             data = given.read(offset, min(MESSAGE_BYTES, end - offset))
             yield pb.FetchChunk(offset=offset, data=data, total_bytes=total)
@@ -34,7 +34,8 @@ def messages(request: pb.FetchRequest, given: Given) -> Iterator[pb.FetchChunk]:
                 break
 
 
-def _spans(request: pb.FetchRequest, total: int) -> list[tuple[int, int]]:
+def spans(request: pb.FetchRequest, total: int) -> list[tuple[int, int]]:
+    """(from, to) of what is asked for. Raises OffsetBeyondEnd, RangesTooMany."""
     if len(request.ranges) > RANGES_MOST:
         raise RangesTooMany(len(request.ranges), RANGES_MOST)
     spans = [(each.offset, each.offset + each.size_bytes) for each in request.ranges] or [(request.offset, total)]

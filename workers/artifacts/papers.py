@@ -27,6 +27,10 @@ class Papers:
         """None: fetch it. One whose bytes are not its digest's is deleted."""
         return self._right(self._path(artifact, digest), hex_of(digest))
 
+    def path_of(self, digest: str) -> Path | None:
+        """Of a paper, whichever artifact it is about. Raises DigestInvalid."""
+        return next(self._root.glob(f"*.{hex_of(digest)}"), None)
+
     def manifests(self, namespace: str) -> Iterator[Manifest]:
         """Those that can be read; what is none is another paper."""
         for path in sorted(self._root.iterdir()):

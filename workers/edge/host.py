@@ -43,6 +43,7 @@ from workers.edge.fetching import Fetching
 from workers.edge.giver import FetchBroken
 from workers.edge.link import Link
 from workers.edge.models import EdgeModels
+from workers.edge.neighbours import Neighbours, Stock
 from workers.edge.state import Json, StateFolder
 from workers.edge.status import status_of
 from workers.edge.trials import Trials
@@ -73,12 +74,15 @@ class Host:
         about: dict[str, Json],
         demand: Callable[[], tuple[LanDemand, ...]] = tuple,
         processes: Processes | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """`demand`: what LAN callers have asked for so far."""
         self._state, self._models, self._link, self._about, self._demand = state, models, link, about, demand
         self._artifacts = ArtifactFolder(state.artifacts)
         self._trials = Trials(state.root / "tried", processes or Processes())
-        self._fetching = Fetching(self._artifacts, link)
+        self.stock = Stock(self._artifacts)
+        self._neighbours = neighbours or Neighbours("")
+        self._fetching = Fetching(self.stock, link, self._neighbours)
         self._trust = Trust()
         # One thread: what is saved later was decided later.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
@@ -118,6 +122,7 @@ class Host:
     def hold(self, assignment: Assignment) -> None:
         """From now on its keys are trusted; callers of its services are told "not ready" rather than "unknown"."""
         self._trust = assignment.trust or Trust()
+        self._neighbours.hold(assignment.peers)
         self._models.await_services(frozenset(replica.model_key for replica in assignment.replicas))
 
     async def _write_down(self, action: Action) -> None:

@@ -25,6 +25,7 @@ from workers.edge.link import Link, LinkSettings
 from workers.edge.loop import INBOX_EVENTS, Inbox, run
 from workers.edge.machine import MachineReader, sampled
 from workers.edge.models import EdgeModels
+from workers.edge.neighbours import Neighbours, PeerServer
 from workers.edge.plan import plan_of
 from workers.edge.relay import RelayServer
 from workers.edge.renewal import Renewal
@@ -34,8 +35,9 @@ from workers.edge.software import own_software
 from workers.edge.state import Json, StateFolder
 from workers.edge.status import machine_facts
 from workers.edge.wire import machine_to
+from workers.identity.connecting import Connector
 from workers.identity.errors import IdentityError
-from workers.identity.folder import folder_of
+from workers.identity.folder import IdentityFolder, folder_of
 from workers.identity.tls import server_credentials
 from workers.inference.errors import AddressUnusable
 from workers.inference.server import InferenceServer
@@ -90,7 +92,10 @@ async def _serve(
 ) -> None:
     reader = MachineReader(state.root)
     machine = reader.machine()
-    hello, held = _hello(settings, state.next_epoch(), lan.address if lan else "", machine), state.assignment()
+    identity = folder_of(settings.state_dir) if settings.joined else None
+    peers = _peers(settings, lan.address if lan else "", identity)
+    hello = _hello(settings, state.next_epoch(), lan.address if lan else "", peers.address, machine)
+    held = state.assignment()
     inbox: Inbox = asyncio.Queue(maxsize=INBOX_EVENTS)
     relay = RelayServer(models)
     dial = _dial(settings)
@@ -98,9 +103,11 @@ async def _serve(
     renewing = Renewal(settings.state_dir, dial.learn).run() if settings.joined else _never()
     agent = Agent(settings.site, boot=secrets.token_hex(4))
     about: dict[str, Json] = {"machine": machine_facts(machine), "limits_held_by": processes.limits_held_by}
-    host = Host(state, models, link, {**_about(settings, hello), **about}, gateway.totals, processes)
+    neighbours = Neighbours(settings.node, Connector(identity))
+    host = Host(state, models, link, {**_about(settings, hello), **about}, gateway.totals, processes, neighbours)
     if held:
         host.hold(held)
+    await peers.start(host.stock)
     inbox.put_nowait(Restarted(held, state.offline_s()))
     stop, manager = asyncio.Event(), ServiceManager(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -116,6 +123,7 @@ async def _serve(
         )
     finally:
         processes.close()
+        await peers.stop()
         if lan and not stop.is_set():
             lan.stop(0.0)  # refused or broken: nobody waits
 
@@ -194,7 +202,16 @@ def _listen(settings: EdgeSettings, gateway: LanGateway) -> InferenceServer | No
     return server
 
 
-def _hello(settings: EdgeSettings, epoch: int, lan_address: str, machine: Machine) -> pb.NodeHello:
+def _peers(settings: EdgeSettings, lan_address: str, identity: IdentityFolder | None) -> PeerServer:
+    """Neighbours can do without this node; its own callers cannot."""
+    try:
+        return PeerServer(lan_address, settings.site, identity)
+    except (IdentityError, OSError, RuntimeError) as err:
+        _log.warning("nothing is given to other nodes of the site", extra={"reason": str(err)})
+        return PeerServer("")
+
+
+def _hello(settings: EdgeSettings, epoch: int, lan_address: str, peer_address: str, machine: Machine) -> pb.NodeHello:
     return pb.NodeHello(
         node=settings.node,
         site=settings.site,
@@ -203,6 +220,7 @@ def _hello(settings: EdgeSettings, epoch: int, lan_address: str, machine: Machin
         memory_bytes=settings.memory_bytes,
         compute_millis=settings.compute_millis,
         lan_address=lan_address,
+        peer_address=peer_address,
         machine=machine_to(machine),
     )
 
