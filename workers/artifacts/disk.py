@@ -53,6 +53,11 @@ class ArtifactFolder:
         """Where the whole one is, if it is. Raises DigestInvalid."""
         return self._whole / hex_of(digest)
 
+    def held(self) -> list[tuple[Digest, int]]:
+        """Whole ones with their sizes, the oldest first; not checked."""
+        files = [(path.stat(), path.name) for path in self._whole.iterdir() if len(path.name) == 64]
+        return [(digest_of_hash(name), found.st_size) for found, name in sorted(files, key=lambda f: f[0].st_mtime_ns)]
+
     def partial(self, digest: str, size_bytes: int, apart: str = "") -> "PartialArtifact":
         """Take up the fetch of an artifact where it was left; close it, or use it as a context.
 

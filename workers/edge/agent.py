@@ -43,12 +43,12 @@ from workers.edge.events import (
 from workers.edge.failures import Failures
 from workers.edge.fetches import Fetches
 from workers.edge.resources import Announced
+from workers.edge.shelf import Shelf
 from workers.probe.legs import LegWindow, RoundTrip
 
 CONTACT_EVERY_S = 60.0  # how coarsely the last contact is written down: flash wears, and policies count in hours
 PROBES_PER_REPORT = 2
 _SERVING = (Phase.STARTING, Phase.READY)
-SPARE_ARTIFACTS = 3  # kept after their use, because placements come back
 
 
 @dataclass(slots=True)
@@ -62,9 +62,9 @@ class _Model:
 
 
 class Agent:
-    """One node's state. `boot` tells this boot's incarnations from any other's."""
+    """One node's state. `boot` tells its incarnations from other boots'; `disk_bytes` is for artifacts, 0: any."""
 
-    def __init__(self, site: str, boot: str) -> None:
+    def __init__(self, site: str, boot: str, disk_bytes: int = 0) -> None:
         self._site, self._boot = site, boot
         self._held = Assignment(revision=0)
         self._models: dict[str, _Model] = {}
@@ -72,7 +72,7 @@ class Agent:
         self._refused: dict[Content, str] = {}  # nobody trusted vouches for it; asked again with each assignment
         self._fetches = Fetches()
         self._loads = 0
-        self._kept: tuple[str, ...] | None = None  # the artifacts that the last pruning left, oldest use first
+        self._shelf = Shelf(disk_bytes)
         self._attached = False
         self._offline_s, self._offline_since_s = 0.0, 0.0
         self._contact_saved_at_s = 0.0
@@ -102,6 +102,7 @@ class Agent:
                 self._held = event.assignment or self._held
                 self._offline_s, self._offline_since_s = event.offline_s, now_s
                 self._contact_saved_at_s = now_s
+                self._shelf.found(event.artifacts)
             case AssignmentReceived():
                 return self._accept(event.assignment)
             case LinkOpened():
@@ -126,6 +127,8 @@ class Agent:
                 self._fetches.succeeded(event.digest)
             case FetchFailed():
                 self._fetches.failed(event.digest, event.reason, now_s)
+                if event.disk_full:
+                    self._shelf.spare_nothing()
             case ModelLoaded():
                 return self._loaded(event.incarnation, now_s)
             case ModelLoadFailed():
@@ -226,6 +229,7 @@ class Agent:
 
     def _converge(self, now_s: float) -> list[Action]:
         wanted = [each for each in self._held.replicas if not each.draining and not self._expired(each, now_s)]
+        self._shelf.need([m.want.content.artifact for m in self._models.values()], _artifacts(self._held))
         actions: list[Action] = []
         for want in wanted:
             actions += self._bring_up(want, now_s)
@@ -238,7 +242,7 @@ class Agent:
     def _bring_up(self, want: ReplicaAssignment, now_s: float) -> list[Action]:
         if self._failures.waiting(want.content, now_s) or want.content in self._refused:
             return []
-        fetch = self._fetches.want(want, now_s)
+        fetch = [] if self._shelf.lacks_room(want.content.artifact.digest) else self._fetches.want(want, now_s)
         if model := self._live(want.content):
             return self._describe(model, want) + fetch
         if want.content.artifact.digest not in self._fetches.verified:
@@ -280,18 +284,16 @@ class Agent:
         return self.offline_s(now_s) > want.valid_offline_s
 
     def _tidy(self, wanted: list[ReplicaAssignment]) -> list[Action]:
-        """Forget fetches that nobody needs; delete old artifacts, but only once the node has settled."""
+        """Forget fetches that nobody needs; delete old artifacts, but only once the node has settled, or lacks room."""
         needed = {each.content.artifact.digest for each in wanted}
         needed |= {model.want.content.artifact.digest for model in self._models.values()}
         actions = self._fetches.forget(frozenset(needed))
         settled = all(self._ready(each.content) for each in wanted) and len(self._models) == len(wanted)
-        kept = tuple(digest for digest in self._kept or () if digest not in needed)[-SPARE_ARTIFACTS:]
-        kept += tuple(sorted(needed))
-        if not settled or kept == self._kept or self._held.revision == 0:
+        kept = self._shelf.tidied(settled) if self._held.revision else None
+        if kept is None:
             return actions
-        self._kept = kept
-        self._fetches.verified &= set(kept)
-        return [*actions, PruneArtifacts(frozenset(kept))]
+        self._fetches.verified &= kept
+        return [*actions, PruneArtifacts(kept)]
 
     def _report(self, event: Event, now_s: float) -> list[Action]:
         seen = (self._held.revision, self._states(now_s))
@@ -326,6 +328,7 @@ class Agent:
             return ReplicaState(replica, "", Phase.STOPPED, reason)
         fetch = self._fetches.state(want.content.artifact.digest)
         fetched_bytes, reason = (fetch.fetched_bytes, fetch.reason) if fetch else (0, "")
+        reason = self._shelf.lacks_room(want.content.artifact.digest) or reason
         return ReplicaState(replica, "", Phase.FETCHING, reason, fetched_bytes, want.content.artifact.size_bytes)
 
     def _shown(self, want: ReplicaAssignment) -> _Model | None:
@@ -336,4 +339,4 @@ class Agent:
 
 
 def _artifacts(assignment: Assignment) -> list[Artifact]:
-    return [replica.content.artifact for replica in assignment.replicas]
+    return [replica.content.artifact for replica in assignment.replicas if not replica.draining]

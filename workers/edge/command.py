@@ -115,6 +115,7 @@ def _settings(options: argparse.Namespace, joined: "Membership | None") -> "Edge
         probe_interval_s=options.probe_interval_s,
         heartbeat_s=options.heartbeat_s,
         joined=joined is not None,
+        disk_bytes=(options.disk_mib or 0) << 20,
     )
 
 
@@ -213,6 +214,7 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lan", type=given.lan, metavar="HOST:PORT|none", help="where local callers call")
     parser.add_argument("--state-dir", type=Path, required=True, metavar="DIR", help="outlives a reboot; one per agent")
     parser.add_argument("--memory-mib", type=given.count, metavar="MIB", help=f"offered to models ({MEMORY_MIB})")
+    parser.add_argument("--disk-mib", type=given.count, metavar="MIB", help="for artifacts (80%% of the free disk)")
     parser.add_argument("--cores", type=given.positive, help="offered to models (as many as there are)")
     parser.add_argument(
         "--probe-interval-s", type=given.positive, default=1.0, metavar="S", help="between probes (%(default)s)"

@@ -14,6 +14,7 @@ class Restarted:
 
     assignment: Assignment | None
     offline_s: float
+    artifacts: tuple[tuple[str, int], ...] = ()  # digest and bytes, the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class FetchFailed:
 
     digest: str
     reason: str
+    disk_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Performs what the agent asks: disk, models, reports. What comes of it goes back as events."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -119,6 +120,10 @@ class Host:
             case _:
                 await self._write_down(action)
 
+    def artifacts(self) -> tuple[tuple[str, int], ...]:
+        """What is on disk, with sizes, the oldest first."""
+        return tuple(self._artifacts.held())
+
     def hold(self, assignment: Assignment) -> None:
         """From now on its keys are trusted; callers of its services are told "not ready" rather than "unknown"."""
         self._trust = assignment.trust or Trust()
@@ -177,7 +182,8 @@ class Host:
         except (FetchBroken, ArtifactError) as err:
             return FetchFailed(digest, str(err))
         except OSError as err:
-            return FetchFailed(digest, f"{err}: free space on the disk of {self._state.root}")
+            full = err.errno in (errno.ENOSPC, errno.EDQUOT)
+            return FetchFailed(digest, f"{err}: free space on the disk of {self._state.root}", full)
         return ArtifactVerified(digest)
 
     def _load(self, action: LoadModel, tell: Callable[[Event], None]) -> Event:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
+import shutil
 import signal
 import sys
 from collections.abc import Iterable
@@ -43,6 +44,7 @@ from workers.inference.errors import AddressUnusable
 from workers.inference.server import InferenceServer
 from workers.tasks import until_first
 
+DISK_SHARE = 0.8
 DRAIN_S = 1.5  # for calls under way when the process is told to stop
 
 _log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class EdgeSettings:
     probe_interval_s: float
     heartbeat_s: float | None
     joined: bool = False  # the state folder holds an identity
+    disk_bytes: int = 0  # for artifacts; 0: most of what the disk has free
 
 
 def run_agent(settings: EdgeSettings) -> None:
@@ -101,14 +104,16 @@ async def _serve(
     dial = _dial(settings)
     link = Link(LinkSettings(dial, hello, settings.probe_interval_s, settings.heartbeat_s), relay, inbox)
     renewing = Renewal(settings.state_dir, dial.learn).run() if settings.joined else _never()
-    agent = Agent(settings.site, boot=secrets.token_hex(4))
     about: dict[str, Json] = {"machine": machine_facts(machine), "limits_held_by": processes.limits_held_by}
     neighbours = Neighbours(settings.node, Connector(identity))
     host = Host(state, models, link, {**_about(settings, hello), **about}, gateway.totals, processes, neighbours)
     if held:
         host.hold(held)
     await peers.start(host.stock)
-    inbox.put_nowait(Restarted(held, state.offline_s()))
+    on_disk = host.artifacts()
+    disk_bytes = settings.disk_bytes or _free_for_artifacts(settings.state_dir, sum(size for _, size in on_disk))
+    agent = Agent(settings.site, secrets.token_hex(4), disk_bytes)
+    inbox.put_nowait(Restarted(held, state.offline_s(), on_disk))
     stop, manager = asyncio.Event(), ServiceManager(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -150,6 +155,11 @@ def _heal(root: Path) -> None:
 
 async def _never() -> None:
     await asyncio.Event().wait()
+
+
+def _free_for_artifacts(state_dir: Path, held_bytes: int) -> int:
+    """Of what is free and what they take already: a disk that is full stops more than us."""
+    return max(1, int(DISK_SHARE * (shutil.disk_usage(state_dir).free + held_bytes)))
 
 
 def _refuse_plain_text(option: str, addresses: Iterable[str]) -> None:
