@@ -64,6 +64,7 @@ test: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready .venvs/modelsign
 bench: .venv/ready .venvs/tritonclient/ready tools ## the figures, each with its baseline and the machine's name
 	$(PY) -m benchmarks.cli_start
 	$(PY) -m benchmarks.edge
+	$(PY) -m benchmarks.artifacts
 	$(PY) -m benchmarks.serving
 	$(PY) -m benchmarks.gateway
 	$(PY) -m benchmarks.wan
@@ -71,9 +72,10 @@ bench: .venv/ready .venvs/tritonclient/ready tools ## the figures, each with its
 	@echo "placement: python -m benchmarks.placement compare INSTANCE.npz (benchmarks/placement/README.md)"
 
 soak: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready .venvs/modelsigning/ready tools ## kills and crashes, again and again (ROUNDS=5)
+	$(PY) -m benchmarks.artifacts killed
 	for round in $$(seq $(or $(ROUNDS),5)); do echo "round $$round"; \
-	  HYPOTHESIS_PROFILE=new $(PY) -m pytest -q tests/store tests/placement tests/reconcile tests/edge tests/testbed \
-	    tests/end_to_end; done
+	  HYPOTHESIS_PROFILE=new $(PY) -m pytest -q tests/store tests/placement tests/reconcile tests/artifacts tests/edge \
+	    tests/testbed tests/end_to_end; done
 
 clean: ## what the other targets made
 	rm -rf .venv .venvs .skerry

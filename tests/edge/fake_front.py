@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -45,6 +46,7 @@ class FakeFront(
         self.callers: list[tuple[Identity, int]] = []  # who attached over TLS, by which certificate
         self.reports: list[pb.NodeReport] = []
         self.heartbeats = 0
+        self.beats_s: list[float] = []  # when signs of life came
         self.fetches: list[pb.FetchRequest] = []
         self.relay_hellos: list[pb.RelayHello] = []
         self.peers: dict[str, set[str]] = {"control": set(), "bulk": set(), "relay": set(), "probe": set()}
@@ -167,6 +169,7 @@ class FakeFront(
 
     async def _hear(self, context: Any) -> None:
         while (message := await context.read()) is not grpc.aio.EOF:
+            self.beats_s.append(time.monotonic())
             if message.WhichOneof("kind") == "report":
                 self.reports.append(message.report)
             else:

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import grpc
@@ -13,6 +14,7 @@ import pytest
 from conftest import DENSE, Node, infer_request, replica, wait_for
 from fake_front import WAIT_S, FakeFront, digest_of
 
+from benchmarks.artifacts.line import Line
 from protos.link.v1 import link_pb2 as pb
 from protos.link.v1 import link_pb2_grpc
 from workers.artifacts.signing import SigningKey
@@ -232,3 +234,20 @@ def phase(node: Node) -> str:
 
 def reason(node: Node) -> str:
     return next((each["reason"] for each in node.status().get("replicas", [])), "")
+
+
+async def test_a_fetch_within_its_budget_delays_no_heartbeat(chunking: FakeFront, node: Node) -> None:
+    """Over a line of 4 Mbit/s, of which the policy gives half to artifacts."""
+    line = Line(chunking.port, 4.0)
+    server = await line.serve()
+    artifact = chunking.add_chunked(DENSE + random.Random(6).randbytes(600_000), chunk_bytes=50_000)
+    node.start(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    await chunking.until(lambda: chunking.heartbeats >= 3, "a few heartbeats")
+    chunking.beats_s.clear()
+    chunking.assign(1, replica("r1", artifact, rollout_bps=2_000_000))
+    began_s = time.monotonic()
+    await chunking.until_phase("r1", "READY")
+    took_s, beats_s = time.monotonic() - began_s, list(chunking.beats_s)
+    assert took_s > 0.8 * len(chunking.artifacts[artifact.digest]) * 8 / 2_000_000
+    assert max(after - before for before, after in pairwise(beats_s)) < 1.0  # each 0.1 s, reports count too
+    server.close()

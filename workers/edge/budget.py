@@ -16,20 +16,14 @@ class Buckets:
     _levels: dict[int, float] = field(default_factory=dict)  # bytes; below 0: so much is owed
     _at_s: float = 0.0
 
-    def wait_s(self, bps: int, now_s: float) -> float:
-        """How long until more may be taken under this limit; 0: now."""
-        self._refill(now_s)
-        return max(0.0, -self._levels.setdefault(bps, 0.0) * 8 / bps)
-
-    def take(self, size_bytes: int, now_s: float) -> None:
-        self._refill(now_s)
-        for bps in self._levels:
-            self._levels[bps] -= size_bytes
-
-    def _refill(self, now_s: float) -> None:
+    def take(self, size_bytes: int, bps: int, now_s: float) -> float:
+        """How long to wait until they are paid for under this limit; 0: no limit."""
         passed_s, self._at_s = max(0.0, now_s - self._at_s), now_s
-        for bps, level in self._levels.items():
-            self._levels[bps] = min(BURST_S * bps / 8, level + passed_s * bps / 8)
+        for limit, level in self._levels.items():
+            self._levels[limit] = min(BURST_S * limit / 8, level + passed_s * limit / 8) - size_bytes
+        if not bps:
+            return 0.0
+        return max(0.0, -self._levels.setdefault(bps, -size_bytes) * 8 / bps)
 
 
 class Budget:
@@ -37,14 +31,7 @@ class Budget:
 
     def __init__(self) -> None:
         self._buckets = Buckets()
-        self._turns: dict[int, asyncio.Lock] = {}
 
     async def take(self, size_bytes: int, bps: int) -> None:
-        """Wait until these bytes may be asked for. `bps` 0: at once; they count all the same."""
-        loop = asyncio.get_running_loop()
-        if bps:
-            async with self._turns.setdefault(bps, asyncio.Lock()):  # who came first is served first
-                await asyncio.sleep(self._buckets.wait_s(bps, loop.time()))
-                self._buckets.take(size_bytes, loop.time())
-            return
-        self._buckets.take(size_bytes, loop.time())
+        """Wait until these bytes may come. `bps` 0: at once; they count all the same."""
+        await asyncio.sleep(self._buckets.take(size_bytes, bps, asyncio.get_running_loop().time()))
