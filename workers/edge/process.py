@@ -47,6 +47,8 @@ from workers.tasks import until_first
 DISK_SHARE = 0.8
 DRAIN_S = 1.5  # for calls under way when the process is told to stop
 
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # where a neighbour would dial itself
+
 _log = logging.getLogger(__name__)
 
 
@@ -214,6 +216,9 @@ def _listen(settings: EdgeSettings, gateway: LanGateway) -> InferenceServer | No
 
 def _peers(settings: EdgeSettings, lan_address: str, identity: IdentityFolder | None) -> PeerServer:
     """Neighbours can do without this node; its own callers cannot."""
+    if lan_address.rpartition(":")[0].strip("[]") in _ALL_ADDRESSES:
+        _log.info("nothing is given to other nodes of the site: --lan names no address of its own")
+        lan_address = ""
     try:
         return PeerServer(lan_address, settings.site, identity)
     except (IdentityError, OSError, RuntimeError) as err:
