@@ -34,7 +34,7 @@ lock: .venv/ready ## resolve the dependencies anew
 	$(LOCK) --extra dev pyproject.toml -o locks/dev.lock
 	$(LOCK) --extra cloud pyproject.toml -o locks/cloud.lock
 	$(LOCK) --extra edge pyproject.toml -o locks/edge.lock
-	for name in uv tritonclient kserve modelsigning; do $(LOCK) locks/$$name.in -o locks/$$name.lock; done
+	for name in uv tritonclient kserve modelsigning s3; do $(LOCK) locks/$$name.in -o locks/$$name.lock; done
 
 schema: .venv/ready ## write the JSON Schemas of the operators' objects
 	$(PY) -m orchestrator.objects.schema docs/schema
@@ -57,7 +57,7 @@ lint: .venv/ready
 pure: .venv/ready
 	$(PY) -m pytest -q -m 'not real and not slow' -n auto --dist worksteal
 
-test: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready .venvs/modelsigning/ready tools pure ## every test, on real parts
+test: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready .venvs/modelsigning/ready .venvs/s3/ready tools pure ## every test, on real parts
 	$(PY) -m pytest -q -m slow -n auto --dist worksteal
 	$(PY) -m pytest -q -m real
 
@@ -71,7 +71,7 @@ bench: .venv/ready .venvs/tritonclient/ready tools ## the figures, each with its
 	$(PY) -m benchmarks.applications --most 10
 	@echo "placement: python -m benchmarks.placement compare INSTANCE.npz (benchmarks/placement/README.md)"
 
-soak: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready .venvs/modelsigning/ready tools ## kills and crashes, again and again (ROUNDS=5)
+soak: .venv/ready .venvs/tritonclient/ready .venvs/kserve/ready .venvs/modelsigning/ready .venvs/s3/ready tools ## kills and crashes, again and again (ROUNDS=5)
 	$(PY) -m benchmarks.artifacts killed
 	for round in $$(seq $(or $(ROUNDS),5)); do echo "round $$round"; \
 	  HYPOTHESIS_PROFILE=new $(PY) -m pytest -q tests/store tests/placement tests/reconcile tests/artifacts tests/edge \
