@@ -12,12 +12,16 @@ from fake_front import FakeFront
 
 from protos.link.v1 import link_pb2 as pb
 from protos.link.v1 import link_pb2_grpc
+from tests.authority import TestAuthority
 from workers.artifacts.disk import ArtifactFolder
 from workers.edge.actions import FetchArtifact
 from workers.edge.assignment import Artifact, PeerNode
 from workers.edge.fetching import Fetching
 from workers.edge.giver import FetchBroken, Giver
 from workers.edge.neighbours import Neighbours, PeerServer, Stock
+from workers.identity.connecting import Connector
+from workers.identity.errors import NotEnrolled
+from workers.identity.names import Role
 
 pytestmark = pytest.mark.real
 
@@ -163,3 +167,38 @@ async def test_the_port_is_the_one_after_the_gateways_if_it_is_free() -> None:
     assert second.address not in ("", first.address)
     await first.stop()
     await second.stop()
+
+
+async def test_beyond_loopback_neighbours_prove_that_they_are_nodes_of_the_site(
+    front: FakeFront, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The address is loopback's, in a form that nobody takes for it."""
+    lan, authority = "[::ffff:127.0.0.1]:0", TestAuthority()
+    nodes = [NodeInHand(name, tmp_path, front) for name in ("n1", "n2", "n3", "n4")]
+    sites = {"n1": (authority, "s1"), "n2": (authority, "s1"), "n3": (authority, "s2"), "n4": (TestAuthority(), "s1")}
+    for node in nodes:
+        await node.server.stop()
+        by, site = sites[node.name]
+        identity = by.enrol(tmp_path / "identities" / node.name, Role.NODE, node.name, site)
+        node.neighbours = Neighbours(node.name, Connector(identity))
+        node.server = PeerServer(lan, site, identity)
+        node.fetching = Fetching(node.stock, node, node.neighbours)
+    with pytest.raises(NotEnrolled, match="there is no certificate to show"):
+        PeerServer(lan, "s1")
+    artifact = front.add_chunked(DATA)
+    await nodes[0].server.start(nodes[0].stock)
+    await nodes[0].fetch(artifact)
+    cost = {}
+    for node in nodes[1:]:
+        node.neighbours.hold((PeerNode("n1", nodes[0].server.address),))
+        before = front.sent_bytes
+        with caplog.at_level("INFO"):
+            await node.fetch(artifact)
+        assert node.holds(artifact)
+        cost[node.name] = front.sent_bytes - before
+    whole = len(DATA) + len(front.artifacts[artifact.manifest])
+    assert cost == {"n2": 0, "n3": whole, "n4": whole}
+    assert "this address is for nodes of s1" in " ".join(
+        str(record.__dict__.get("reason")) for record in caplog.records
+    )
+    await nodes[0].server.stop()
