@@ -71,7 +71,7 @@ class FakeEnrolment(link_pb2_grpc.EnrolmentServicer):
     async def Renew(self, request: pb.RenewRequest, context: Any) -> pb.Certified:  # noqa: N802
         self.renewals.append(request)
         asked = x509.load_pem_x509_csr(request.request_pem)
-        if self.refuse or fingerprint(asked) not in self.nodes:
+        if self.refuse or self.nodes.get(fingerprint(asked), "") != request.node:  # as the control plane looks it up
             await context.abort(*(self.refuse or (grpc.StatusCode.PERMISSION_DENIED, "this key is not known")))
         return self._certified(asked, self.nodes[fingerprint(asked)])
 

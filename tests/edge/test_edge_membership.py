@@ -107,3 +107,20 @@ def test_addresses_that_are_none_are_left_out_and_none_at_all_changes_nothing(tm
     membership.save(tmp_path, JOINED)
     membership.change(tmp_path, lambda joined: joined.told(("z:9",)))
     assert membership.load(tmp_path) == JOINED.told(("z:9",))
+
+
+@pytest.mark.parametrize("spoilt", NAMES)
+def test_a_spoilt_copy_is_written_anew_as_the_other_is(tmp_path: Path, spoilt: str) -> None:
+    membership.save(tmp_path, JOINED)
+    whole = (tmp_path / spoilt).read_bytes()
+    for data in (b"", whole[:-5], None):
+        (tmp_path / spoilt).write_bytes(data) if data is not None else (tmp_path / spoilt).unlink()
+        membership.heal(tmp_path)
+        assert [(tmp_path / name).read_bytes() for name in NAMES] == [whole, whole]
+
+
+def test_of_two_spoilt_copies_none_is_touched(tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(b"{}")
+    membership.heal(tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in NAMES] == [b"{}", b"{}"]
