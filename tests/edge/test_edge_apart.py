@@ -283,6 +283,7 @@ def test_it_ends_with_its_agent_even_if_it_hangs(tmp_path: Path) -> None:
 
 def test_a_trial_comes_once_for_each_artifact_and_refuses_a_runaway(processes: Processes, tmp_path: Path) -> None:
     trials = Trials(tmp_path / "tried", processes)
+    (tmp_path / "file").touch()
     digest = f"sha256:{'a' * 64}"
     content = Content("r1", "default", "dense", "v1", Artifact(digest, len(DENSE), "tflite"))
     replica = ReplicaAssignment(content, 1 << 20, "d1", 3600, draining=False)
@@ -290,6 +291,7 @@ def test_a_trial_comes_once_for_each_artifact_and_refuses_a_runaway(processes: P
         trials.pass_first(replica, source(runaway(tmp_path)))
     trials.pass_first(replica, source())
     trials.pass_first(replica, source(tmp_path / "nowhere"))  # passed before: not tried again
+    Trials(tmp_path / "file" / "tried", processes).pass_first(replica, source())  # no mark can be kept: no matter
     trials.forget({f"sha256:{'b' * 64}"})
     with pytest.raises(ModelLoadFailed, match="no such file"):
         trials.pass_first(replica, source(tmp_path / "nowhere"))

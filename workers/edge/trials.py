@@ -26,7 +26,7 @@ class Trials:
         self._folder, self._processes = folder, processes
 
     def pass_first(self, replica: ReplicaAssignment, source: ModelSource) -> None:
-        """Blocks for a trial where one is due. Raises ModelLoadFailed, ReplicaEnded, OSError."""
+        """Blocks for a trial where one is due. Raises ModelLoadFailed, ReplicaEnded."""
         mark = self._mark(replica.content.artifact.digest)
         # A SavedModel's runtime, TensorFlow, takes more than any bound that would help.
         if replica.content.isolation is Isolation.PROCESS or source.format != "tflite" or mark.exists():
@@ -34,8 +34,9 @@ class Trials:
         memory_bytes = ROOM_BYTES + CLAIMS * replica.memory_bytes
         trial = self._processes.start(replace(source, metadata={}), Limits(memory_bytes, replica.compute_millis))
         self._processes.end(trial)
-        self._folder.mkdir(exist_ok=True)
-        mark.touch()
+        with contextlib.suppress(OSError):  # on a full disk it is tried again at the next boot
+            self._folder.mkdir(exist_ok=True)
+            mark.touch()
 
     def forget(self, keep: Collection[str]) -> None:
         """Marks of artifacts that are not in `keep`."""
