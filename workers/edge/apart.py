@@ -48,7 +48,7 @@ class Limits:
 
     memory_bytes: int = 0
     compute_millis: int = 0
-    load_s: float = 60.0
+    load_s: float = 120.0  # seen on a node with fifty busy processes on two cores: 30
     call_s: float = 60.0
 
 

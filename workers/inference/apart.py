@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from workers.inference.limits import cap_memory, cap_processor, status_bytes
+from workers.inference.limits import cap_memory, cap_processor, status_bytes, step_back
 
 if TYPE_CHECKING:
     from workers.inference.dataplane import DataPlane
@@ -71,6 +71,7 @@ def main(arguments: list[str]) -> int:
         control.sendall(json.dumps(reply).encode() + b"\n")
         if reply["reason"]:
             return 1
+        step_back(NICENESS)  # only now: on a busy node a load that stands behind all else would seem to hang
         control.recv(1)  # until the agent closes it
     return 0
 
@@ -148,7 +149,6 @@ def _restrict() -> None:
     # The agent stops by SIGTERM and finishes its calls; it ends this process when they are done.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     # Where memory runs out all the same, the kernel is to end this one and not the agent.

@@ -1,5 +1,6 @@
 """What a process may take of a machine, set by itself. For a model whose agent has no cgroup to put it in."""
 
+import contextlib
 import math
 import os
 import resource
@@ -29,6 +30,14 @@ def cap_processor(millis: int) -> None:
     if 0 < wanted < len(cores):
         first = os.getpid() % len(cores)
         os.sched_setaffinity(0, {cores[(first + number) % len(cores)] for number in range(wanted)})
+
+
+def step_back(niceness: int) -> None:
+    """Let this process run after those that are `niceness` less nice. Linux counts it for each thread by itself."""
+    wanted = os.getpriority(os.PRIO_PROCESS, 0) + niceness
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.setpriority(os.PRIO_PROCESS, int(task.name), wanted)
 
 
 def status_bytes(field: str) -> int:
