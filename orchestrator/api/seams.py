@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.model.ids import DecisionId, ServiceRef, SiteName
+from orchestrator.model.ids import DecisionId, NodeName, ServiceRef, SiteName
+from orchestrator.model.nodes import Schedule
 from orchestrator.model.stored import Change, DecisionRecord, Json, Key, Owner, StoredObject
 
 
@@ -206,6 +207,10 @@ class ControlPlane(Protocol):
     async def list_objects(self, kind: str, namespace: str | None) -> tuple[list[StoredObject], int]: ...
 
     async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject: ...
+
+    async def schedule_node(self, node: NodeName, action: Schedule) -> StoredObject:
+        """The node's object as it is then."""
+        ...
 
     def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]: ...
 

@@ -12,7 +12,7 @@ from orchestrator.api import token_wire, wire
 from orchestrator.api.codes import translated
 from orchestrator.api.seams import ControlPlane
 from orchestrator.errors import Unavailable
-from orchestrator.model.ids import ServiceRef, SiteName
+from orchestrator.model.ids import NodeName, ServiceRef, SiteName
 from orchestrator.model.stored import Owner
 from orchestrator.settings import loopback
 from protos.control.v1 import control_pb2 as pb
@@ -60,7 +60,8 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         async with translated(context, "List"):
             objects, sequence = await self._control.list_objects(*wire.scope_of(request.kind, request.namespace))
             return pb.ListReply(
-                objects=[wire.object_message(one) for one in objects if wire.published(one)], sequence=sequence
+                objects=[wire.object_message(one) for one in objects if wire.published(one, request.kind)],
+                sequence=sequence,
             )
 
     async def Delete(self, request: pb.DeleteRequest, context: "Context") -> pb.Object:
@@ -69,12 +70,17 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             key, revision = wire.key_of(request.ref), request.revision or None
             return wire.object_message(await self._control.delete(key, Owner.COMMAND, revision))
 
+    async def ScheduleNode(self, request: pb.ScheduleNodeRequest, context: "Context") -> pb.Object:
+        async with translated(context, "ScheduleNode"):
+            node, action = NodeName(wire.name_of("node", request.node)), wire.schedule_of(request.action)
+            return wire.object_message(await self._control.schedule_node(node, action))
+
     async def Watch(self, request: pb.WatchRequest, context: "Context") -> AsyncIterator[pb.Change]:
         async with translated(context, "Watch"):
             kind, namespace = wire.scope_of(request.kind, request.namespace)
             async with _ended_with_call(self._control.watch(request.from_sequence, kind, namespace)) as changes:
                 async for change in changes:
-                    if wire.published(change.object):
+                    if wire.published(change.object, request.kind):
                         yield wire.change_message(change)
 
     async def Explain(self, request: pb.ExplainRequest, context: "Context") -> pb.ExplainReply:

@@ -21,8 +21,9 @@ from orchestrator.api.seams import (
 )
 from orchestrator.errors import InvalidRequest, together
 from orchestrator.model.ids import DecisionId
+from orchestrator.model.nodes import Schedule
 from orchestrator.model.stored import Change, Json, Key, Owner, StoredObject
-from orchestrator.objects import KINDS, NODE, NODE_REMEDY, document_of
+from orchestrator.objects import KINDS, NODE, STORED, document_of
 from protos.control.v1 import control_pb2 as pb
 
 MAX_DOCUMENT_BYTES = 1 << 20  # operators' objects are a few KB; etcd's limit for one is 1.5 MB
@@ -45,10 +46,8 @@ def owner_of(text: str) -> Owner:
 
 def kind_of(text: str) -> str:
     """Raises InvalidRequest."""
-    if text == NODE.name:
-        raise InvalidRequest("kind", text, NODE_REMEDY)
-    if text not in KINDS:
-        raise InvalidRequest("kind", text, f"give one of {', '.join(sorted(KINDS))}")
+    if text not in STORED:
+        raise InvalidRequest("kind", text, f"give one of {', '.join(sorted(STORED))}")
     return text
 
 
@@ -62,7 +61,7 @@ def name_of(field: str, text: str) -> str:
 def key_of(ref: pb.ObjectRef) -> Key:
     """A namespaced kind without namespace is looked up in "default". Raises InvalidRequest."""
     kind, name = kind_of(ref.kind), name_of("name", ref.name)
-    if not KINDS[kind].namespaced:
+    if not STORED[kind].namespaced:
         if ref.namespace:
             raise InvalidRequest("namespace", ref.namespace, f"leave it empty: a {kind} belongs to no namespace")
         return Key(kind, "", name)
@@ -122,9 +121,19 @@ def documents_from(texts: Sequence[str]) -> list[dict[str, Json]]:
     return documents
 
 
-def published(stored: StoredObject) -> bool:
-    """Whether the kind is one that operators write: what the control plane keeps for itself stays inside."""
-    return stored.key.kind in KINDS
+def published(stored: StoredObject, asked: str) -> bool:
+    """Whether the kind is one that operators write: what the control plane keeps for itself stays inside.
+
+    Nodes are told to whoever asks for that kind: all that is told to others can be applied again.
+    """
+    return stored.key.kind in KINDS or stored.key.kind == asked == NODE.name
+
+
+def schedule_of(text: str) -> Schedule:
+    """Raises InvalidRequest."""
+    if text not in set(Schedule):
+        raise InvalidRequest("action", text, f"give one of {', '.join(Schedule)}")
+    return Schedule(text)
 
 
 def object_message(stored: StoredObject) -> pb.Object:

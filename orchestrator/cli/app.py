@@ -16,6 +16,7 @@ from orchestrator.cli import (
     objects,
     planning,
     running,
+    scheduling,
     tokens,
     training,
     waiting,
@@ -122,6 +123,14 @@ def _tree() -> typer.Typer:
     )
     verb(describe, "skerry describe service digits", "skerry describe site/harbour")
     verb(objects.delete, "skerry delete service digits", "skerry delete -f service.yaml")
+    verb(scheduling.cordon, "skerry cordon harbour-1")
+    verb(scheduling.uncordon, "skerry uncordon harbour-1")
+    verb(
+        scheduling.drain,
+        "skerry drain harbour-1",
+        "skerry drain harbour-1 --timeout 30m",
+        "skerry drain harbour-1 --no-wait",
+    )
     verb(
         waiting.wait,
         "skerry wait svc/digits --for condition=Ready --timeout 2m",

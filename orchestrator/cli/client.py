@@ -107,6 +107,11 @@ class ControlClient:
         with self._reported():
             return self._stub.Delete(pb.DeleteRequest(ref=ref), timeout=self._timeout_s)
 
+    def schedule_node(self, node: str, action: str) -> pb.Object:
+        with self._reported():
+            request = pb.ScheduleNodeRequest(node=node, action=action)
+            return self._stub.ScheduleNode(request, timeout=self._timeout_s)
+
     def explain(
         self, namespace: str, service: str, site: str, view: bool = False, remedies: bool = False
     ) -> pb.ExplainReply:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from orchestrator.objects.kinds import DEFAULT_NAMESPACE, KINDS, NODE, Kind, kind_named, names_node
+from orchestrator.objects.kinds import DEFAULT_NAMESPACE, KINDS, STORED, Kind, kind_named
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import ControlClient
@@ -28,8 +28,6 @@ def _option(context: typer.Context, name: str, variable: str, default: str) -> s
 def _kind(word: str) -> Kind | None:
     from orchestrator.errors import InvalidRequest
 
-    if names_node(word):
-        return NODE
     with suppress(InvalidRequest):
         return kind_named(word)
     return None
@@ -40,8 +38,6 @@ def _names(context: typer.Context, kind: Kind) -> list[str]:
     namespace = _option(context, "namespace", "SKERRY_NAMESPACE", DEFAULT_NAMESPACE)
 
     def ask(client: "ControlClient") -> list[str]:
-        if kind is NODE:
-            return [node.name for node in client.status().nodes]
         found = client.list_objects(kind.name, namespace if kind.namespaced else "")
         return [one.ref.name for one in found.objects]
 
@@ -65,32 +61,27 @@ def _asked(context: typer.Context, ask: "Callable[[ControlClient], list[T]]") ->
         return []
 
 
-def _kinds(incomplete: str, *more: Kind) -> list[Kind]:
-    return [kind for kind in (*KINDS.values(), *more) if kind.plural.startswith(incomplete.lower())]
+def _kinds(incomplete: str) -> list[Kind]:
+    return [kind for kind in STORED.values() if kind.plural.startswith(incomplete.lower())]
 
 
-def _offers(context: typer.Context, incomplete: str, *more: Kind) -> Iterator[Offer]:
+def _offers(context: typer.Context, incomplete: str) -> Iterator[Offer]:
     """Kinds; behind a slash the names of one."""
     word, slash, start = incomplete.partition("/")
     if not slash:
-        yield from ((kind.plural, kind.summary) for kind in _kinds(incomplete, *more))
-    elif (kind := _kind(word)) and (kind is not NODE or NODE in more):
+        yield from ((kind.plural, kind.summary) for kind in _kinds(incomplete))
+    elif kind := _kind(word):
         yield from ((f"{word}/{name}", kind.name) for name in _names(context, kind) if name.startswith(start))
 
 
 def kinds(context: typer.Context, incomplete: str) -> Iterator[Offer]:
-    """KIND or KIND/NAME, of what is stored."""
+    """KIND or KIND/NAME."""
     return _offers(context, incomplete)
-
-
-def kinds_and_nodes(context: typer.Context, incomplete: str) -> Iterator[Offer]:
-    """KIND or KIND/NAME, also of what is only to be looked at."""
-    return _offers(context, incomplete, NODE)
 
 
 def gettable(context: typer.Context, incomplete: str) -> Iterator[Offer]:
     """What `skerry get` shows: those, and decisions."""
-    yield from kinds_and_nodes(context, incomplete)
+    yield from kinds(context, incomplete)
     if "decisions".startswith(incomplete.lower()):
         yield "decisions", "what was decided, with its inputs"
 
@@ -134,5 +125,9 @@ def _tokens(client: "ControlClient") -> list[Offer]:
     return [(one.id, one.site) for one in client.tokens()]
 
 
+def nodes(context: typer.Context, incomplete: str) -> Iterator[Offer]:
+    return _of("Node", context, incomplete)
+
+
 def _of(kind: str, context: typer.Context, incomplete: str) -> Iterator[Offer]:
-    return ((name, kind) for name in _names(context, KINDS[kind]) if name.startswith(incomplete))
+    return ((name, kind) for name in _names(context, STORED[kind]) if name.startswith(incomplete))

@@ -114,8 +114,9 @@ def get(
     if (node := node_for(kind, name)) is not None:
         from orchestrator.cli.nodes import get_nodes
 
+        wanted = labels_in(selector)
         with ControlClient(control) as client:
-            get_nodes(client, node, output, selector, watch)
+            get_nodes(client, node, output, wanted, watch)
         return
     word, _, after = kind.partition("/")
     if word.lower() in decisions.WORDS:

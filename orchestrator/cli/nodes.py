@@ -1,62 +1,16 @@
-"""Nodes for a reader: they register themselves, so that the control plane is asked what it sees, not what it stores."""
+"""Nodes for a reader: what operators ask of them, and what the control plane sees of them."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.failures import BadUsage, Missing
 from orchestrator.cli.getting import Printer
-from orchestrator.cli.output import API_VERSION, Output, age_text, bytes_text, columns, listed, say, structured
+from orchestrator.cli.output import Output, age_text, bytes_text, columns, listed, say, structured
 from orchestrator.cli.rows import Column, at, text
+from orchestrator.objects.kinds import NODE
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import ControlClient, Document, Json
-    from protos.control.v1 import control_pb2 as pb
-
-
-def _document(node: "pb.StatusReply.Node") -> "Document":
-    """Shaped like an object, but for a spec: nobody writes one."""
-    replicas: list[Json] = [{"replica": one.name, "phase": one.phase, "reason": one.reason} for one in node.replicas]
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Node",
-        "metadata": {"name": node.name},
-        "status": {
-            "phase": node.phase,
-            "silent_s": round(node.silent_s, 1),
-            "site": node.site,
-            "front": node.front,
-            "lan_address": node.lan_address,
-            "memory_bytes": node.memory_bytes,
-            "cores": node.compute_millis / 1000,
-            "replicas": replicas,
-            "machine": _machine_json(node.machine) if node.HasField("machine") else None,
-            "usage": _usage_json(node.usage) if node.HasField("usage") else None,
-        },
-    }
-
-
-def _machine_json(machine: "pb.StatusReply.Machine") -> "Json":
-    found: list[Json] = [{"kind": a.kind, "name": a.name, "device": a.device} for a in machine.accelerators]
-    return {
-        "architecture": machine.architecture,
-        "kernel": machine.kernel,
-        "system": machine.system,
-        "cpus": machine.cpus,
-        "memory_bytes": machine.memory_bytes,
-        "disk_bytes": machine.disk_bytes,
-        "accelerators": found,
-    }
-
-
-def _usage_json(usage: "pb.StatusReply.Usage") -> "Json":
-    return {
-        "age_s": round(usage.age_s, 1),
-        "cpu_share": round(usage.cpu_share, 3),
-        "memory_available_bytes": usage.memory_available_bytes,
-        "agent_bytes": usage.agent_bytes,
-        "replicas_bytes": usage.replicas_bytes,
-        "disk_free_bytes": usage.disk_free_bytes,
-        "temperature_c": round(usage.temperature_c, 1) if usage.HasField("temperature_c") else None,
-    }
 
 
 def _silent(document: "Document") -> str:
@@ -107,11 +61,20 @@ def _ready(document: "Document") -> str:
     return f"{sum(at(one, 'phase') == 'ready' for one in replicas)}/{len(replicas)}"
 
 
+def _phase(document: "Document") -> str:
+    """Attached or silent, and whether it takes replicas, as kubectl says it."""
+    spec = document.get("spec")
+    words = [text(at(document, "status", "phase") or "not seen")]
+    if isinstance(spec, dict) and (spec.get("unschedulable") or spec.get("draining")):
+        words.append("draining" if spec.get("draining") else "cordoned")
+    return ",".join(words)
+
+
 COLUMNS = (
     Column("NAME", lambda one: text(at(one, "metadata", "name"))),
-    Column("SITE", lambda one: text(at(one, "status", "site"))),
+    Column("SITE", lambda one: text(at(one, "spec", "site"))),
     Column("FRONT", lambda one: text(at(one, "status", "front"))),
-    Column("PHASE", lambda one: text(at(one, "status", "phase"))),
+    Column("PHASE", _phase),
     Column("SILENT", _silent),
     Column("REPLICAS", _ready),
     Column("MEMORY", _memory),
@@ -123,26 +86,34 @@ COLUMNS = (
     Column("DISK-FREE", lambda one: _bytes_at(one, "usage", "disk_free_bytes"), wide=True),
     Column("TEMP", _temperature, wide=True),
     Column("ACCELERATORS", _accelerators, wide=True),
+    Column("LABELS", lambda one: text(at(one, "metadata", "labels")), wide=True),
     Column("HOLDS", lambda one: text([at(replica, "replica") for replica in _replicas(one)]), wide=True),
 )
 HEADS = [(column.head, column.show) for column in COLUMNS if not column.wide]
 
 
-def _found(reply: "pb.StatusReply", name: str) -> "list[Document]":
+def _nodes(client: "ControlClient") -> "list[Document]":
+    from orchestrator.cli.client import document_in
+
+    return [document_in(one) for one in client.list_objects(NODE.name, "").objects]
+
+
+def _found(documents: "list[Document]", name: str) -> "list[Document]":
     """All nodes, or the one of that name. Raises Missing."""
-    found = [_document(node) for node in reply.nodes if name in ("", node.name)]
+    found = [one for one in documents if name in ("", at(one, "metadata", "name"))]
     if name and not found:
         raise Missing(f"node {name}: no front has reported it", "`skerry get nodes` lists those that are known")
     return found
 
 
-def get_nodes(client: "ControlClient", name: str, output: Output | None, selector: str, watch: bool) -> None:
-    """`name` "": all of them. Raises BadUsage for what only objects have."""
-    if selector or watch:
-        raise BadUsage(
-            "nodes have neither labels nor a change log", "leave out -l and -w; `skerry status --watch` goes on"
-        )
-    documents = _found(client.status(), name)
+def get_nodes(
+    client: "ControlClient", name: str, output: Output | None, labels: Mapping[str, str], watch: bool
+) -> None:
+    """`name` "": all of them. Raises BadUsage for what only other objects have."""
+    if watch:
+        raise BadUsage("what is seen of nodes has no change log", "leave out -w; `skerry status --watch` goes on")
+    found = _found(_nodes(client), name)
+    documents = [one for one in found if all(at(one, "metadata", "labels", key) == labels[key] for key in labels)]
     if output in (Output.JSON, Output.YAML):
         print(structured(documents[0] if name else listed(documents), output))
     elif documents:
@@ -178,17 +149,23 @@ def _resource_lines(document: "Document") -> list[str]:
 
 
 def describe_node(client: "ControlClient", name: str) -> None:
-    """What it offers and holds, and the measured legs of its site. Raises Missing."""
-    reply = client.status()
-    (document,) = _found(reply, name)
-    site = text(at(document, "status", "site"))
+    """What it offers and holds, how it stands, and the measured legs of its site. Raises Missing."""
+    (document,) = _found(_nodes(client), name)
+    site = text(at(document, "spec", "site"))
     facts = [(head if head == "LAN" else head.capitalize(), show(document)) for head, show in HEADS]
+    facts += [("Labels", text(at(document, "metadata", "labels")))]
     print("\n".join(f"{head + ':':<12} {shown}" for head, shown in facts))
     print("\n".join(_resource_lines(document)))
-    if replicas := _replicas(document):
-        keys = ("replica", "phase", "reason")
-        rows = [[text(at(one, key)) for key in keys] for one in replicas]
-        print(f"\n{columns([key.upper() for key in keys], rows)}")
-    legs = [one for one in reply.parts if one.kind == "leg" and f"site/{site}" in one.name.split(" -> ")]
+    _table(_replicas(document), ("replica", "phase", "reason"))
+    conditions = at(document, "status", "conditions")
+    _table(conditions if isinstance(conditions, list) else [], ("type", "status", "reason", "message"))
+    parts = client.status().parts
+    legs = [one for one in parts if one.kind == "leg" and f"site/{site}" in one.name.split(" -> ")]
     if legs:
         print(f"\n{columns(('LEG', 'AGE', 'MEASURED'), [(one.name, age_text(one.age_s), one.detail) for one in legs])}")
+
+
+def _table(items: "list[Json]", keys: Sequence[str]) -> None:
+    if items:
+        rows = [[text(at(one, key)) for key in keys] for one in items]
+        print(f"\n{columns([key.upper() for key in keys], rows)}")

@@ -29,7 +29,7 @@ KindWord = Annotated[
     str,
     typer.Argument(
         metavar="KIND",
-        autocompletion=completing.kinds_and_nodes,
+        autocompletion=completing.kinds,
         help="Kind: any case, plural or short (svc, jobs, nodes).",
     ),
 ]
@@ -40,6 +40,7 @@ Name = Annotated[
 Target = Annotated[
     str, typer.Argument(metavar="KIND/NAME", autocompletion=completing.targets, help="For example svc/digits.")
 ]
+Node = Annotated[str, typer.Argument(autocompletion=completing.nodes, help="Name of a node.")]
 JobTarget = Annotated[
     str, typer.Argument(metavar="KIND/NAME", autocompletion=completing.jobs, help="For example job/digits-1.")
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.failures import BadUsage
 from orchestrator.errors import InvalidRequest
-from orchestrator.objects.kinds import DEFAULT_NAMESPACE, KINDS, NODE, Kind, kind_named, names_node
+from orchestrator.objects.kinds import DEFAULT_NAMESPACE, STORED, Kind, kind_named, names_node
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import Document
@@ -34,8 +34,7 @@ def kind_for(word: str) -> Kind:
     try:
         return kind_named(word)
     except InvalidRequest as err:
-        what = "nodes are only to be looked at" if names_node(word) else f"there is no kind {word!r}"
-        raise BadUsage(what, err.remedy) from err
+        raise BadUsage(f"there is no kind {word!r}", err.remedy) from err
 
 
 def object_for(word: str, name: str | None, namespace: str) -> Object:
@@ -52,12 +51,10 @@ def object_of(document: "Document") -> Object:
     metadata = document.get("metadata")
     found = metadata if isinstance(metadata, dict) else {}
     kind, name = document.get("kind"), found.get("name")
-    if kind == NODE.name:
-        kind_for(kind)  # says why not
-    if not isinstance(kind, str) or kind not in KINDS or not isinstance(name, str):
-        raise BadUsage("a document names no object", f"give kind (one of {', '.join(KINDS)}) and metadata.name")
+    if not isinstance(kind, str) or kind not in STORED or not isinstance(name, str):
+        raise BadUsage("a document names no object", f"give kind (one of {', '.join(STORED)}) and metadata.name")
     namespace = str(found.get("namespace") or DEFAULT_NAMESPACE)
-    return Object(KINDS[kind], namespace if KINDS[kind].namespaced else "", name)
+    return Object(STORED[kind], namespace if STORED[kind].namespaced else "", name)
 
 
 def node_for(word: str, name: str | None) -> str | None:

@@ -105,9 +105,9 @@ def wait(
     from orchestrator.cli.client import ControlClient
 
     one, goal, limit_s = object_for(target, None, namespace), goal_in(wanted), seconds_in(timeout)
-    with ControlClient(control) as client, _spinner(f"{one}: {goal}") as tell:
+    with ControlClient(control) as client, spinner(f"{one}: {goal}") as tell:
         last: Document | None = None
-        for last in _states(client, one, time.monotonic() + limit_s):
+        for last in states(client, one, time.monotonic() + limit_s):
             tell(state_of(last))
             if goal.reached(last):
                 break
@@ -120,7 +120,7 @@ def wait(
     print(f"{one} {'deleted' if goal.kind == 'delete' else 'reached ' + str(goal)}")
 
 
-def _states(client: "ControlClient", one: Object, until_s: float) -> "Iterator[Document | None]":
+def states(client: "ControlClient", one: Object, until_s: float) -> "Iterator[Document | None]":
     """What it is now, then each change until the monotonic time `until_s`; None: deleted, or not there."""
     from orchestrator.cli.client import document_in
     from orchestrator.cli.following import follow
@@ -133,7 +133,7 @@ def _states(client: "ControlClient", one: Object, until_s: float) -> "Iterator[D
 
 
 @contextmanager
-def _spinner(title: str) -> Iterator[Callable[[str], None]]:
+def spinner(title: str) -> Iterator[Callable[[str], None]]:
     """Tells a person at a terminal how it stands; silent elsewhere."""
     if not lively(sys.stderr):
         yield lambda state: None

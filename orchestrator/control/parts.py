@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from orchestrator.api.seams import NodeReplica, NodeView, Part
 from orchestrator.control.observations import Observations
+from orchestrator.model.ids import NodeName
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase
 from orchestrator.model.stored import Key
@@ -18,8 +19,10 @@ def unreadable_parts(unreadable: Mapping[Key, str]) -> tuple[Part, ...]:
     )
 
 
-def running_parts(observations: Observations, cloud_problem: str, now_s: float) -> tuple[Part, ...]:
-    """Fronts, nodes, replicas and legs, in that order."""
+def running_parts(
+    observations: Observations, cloud_problem: str, now_s: float, scheduling: Mapping[NodeName, str]
+) -> tuple[Part, ...]:
+    """Fronts, nodes, replicas and legs, in that order. `scheduling`: of nodes that operators took out of use."""
     observed = observations.observed(now_s)
     parts = [
         Part(
@@ -35,7 +38,8 @@ def running_parts(observations: Observations, cloud_problem: str, now_s: float) 
         parts.append(Part("region", "serve", "failing", cloud_problem, 0.0))
     for node in sorted(observed.nodes.values(), key=lambda n: n.node):
         lan = f", LAN {node.lan_address}" if node.lan_address else ""
-        parts.append(Part("node", node.node, node.phase.value, f"site {node.site}{lan}", node.silent_s))
+        said = f", {scheduling[node.node]}" if node.node in scheduling else ""
+        parts.append(Part("node", node.node, node.phase.value, f"site {node.site}{lan}{said}", node.silent_s))
         parts += [
             Part(
                 "replica",

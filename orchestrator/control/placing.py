@@ -11,6 +11,7 @@ from orchestrator.control.board import Board, Published
 from orchestrator.control.codec import decision_from, planner_version, stored_decision
 from orchestrator.control.damper import Damper
 from orchestrator.control.full_plans import FullPlans
+from orchestrator.control.nodes import node_statuses
 from orchestrator.control.observations import Observations
 from orchestrator.control.publishing import NodeState, assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
@@ -30,6 +31,7 @@ from orchestrator.placement.deciding import Decided, decide, decided
 from orchestrator.reconcile.assignments import assignments
 from orchestrator.reconcile.causes import told_changes
 from orchestrator.reconcile.cloud import cloud_replicas
+from orchestrator.reconcile.draining import staying
 from orchestrator.reconcile.observed import Observed
 from orchestrator.reconcile.peers import peers
 from orchestrator.reconcile.replicas import diff
@@ -75,6 +77,7 @@ class Proposal:
     inputs: DecisionInputs
     decided: Decided
     based: Decision | None
+    stays: Mapping[ServiceRef, str]  # services that cannot leave a draining node, and why
 
     @property
     def decision(self) -> Decision:
@@ -108,6 +111,7 @@ class PlacementLoop:
         self.region = RegionKeeper(cloud)
         self.current: Current | None = None
         self.judgement: Judgement | None = None
+        self.stays: Mapping[ServiceRef, str] = {}  # what the last tick found cannot leave a draining node, and why
         self.unreadable: Mapping[Key, str] = {}  # objects that the last tick left out, and why
 
     async def tick(self, lease: Lease) -> None:
@@ -128,6 +132,7 @@ class PlacementLoop:
         took_s, planned_s = (base.took_s, base.taken_s) if base else (self._clock.now_s() - now_s, now_s)
         self.judgement = Judgement(taken.snapshot, seen, now_s, self._settings, took_s, planned_s)
         self.damper.brake(taken, world.claims, observed)
+        self.stays = proposal.stays
         current, fresh = await self._adopt(proposal, lease, now_s)
         try:
             await self._commit(current, world, taken, observed, fresh, lease)
@@ -144,12 +149,26 @@ class PlacementLoop:
 
     async def propose(self, world: World, observed: Observed, now_s: float) -> Proposal:
         """What would be decided if `world` were what the store says; `plan` asks this too."""
+        found = await self._proposed(world, observed, now_s, {})
+        running = self.current.decision if self.current else None
+        stays = staying(found.decision, running, found.taken.handed_over)
+        return await self._proposed(world, observed, now_s, stays) if stays else found
+
+    async def _proposed(
+        self, world: World, observed: Observed, now_s: float, stays: Mapping[ServiceRef, str]
+    ) -> Proposal:
         wall_s = self._clock.wall_s()
-        taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s, wall_s)
+        taken = take_snapshot(world, self._observations, observed, self._region, now_s, self._since_s, wall_s, stays)
         base = self.full_plans.base_for(taken.snapshot)
         then, based = (base.snapshot, base.decision) if base else (None, None)
         inputs = DecisionInputs(taken.snapshot, self._settings, SEED, planner_version(), self._carried(taken), then)
-        return Proposal(taken, inputs, await asyncio.to_thread(decided, inputs, based), based)
+        return Proposal(taken, inputs, await asyncio.to_thread(decided, inputs, based), based, stays)
+
+    def told(self, service: ServiceRef, running: Decision) -> str:
+        """Why the service is not as the last tick would have it, or as operators asked; "" where it is."""
+        stays = self.stays.get(service)
+        draining = f"it has replicas on a draining node, and nothing else can take them: {stays}" if stays else ""
+        return "; ".join(filter(None, (self.damper.told(service, running), draining)))
 
     def too_early(self, world: World, observed: Observed, now_s: float) -> bool:
         """Whether it is too early to judge: the links have not said yet what runs."""
@@ -217,6 +236,7 @@ class PlacementLoop:
             sizes=taken.artifact_sizes,
             braked=taken.braked,
             leaving={service: step.leaving for service, step in steps.items()},
+            handed_over=taken.handed_over,
         )
         claims = _after(world.claims, changed)
         assigned = await self._assigned(world, taken, observed, claims, wall_s)
@@ -228,12 +248,13 @@ class PlacementLoop:
         puts += service_statuses(current, routes, claims, observed, world, taken.problems, self.damper.holds())
         puts += problem_statuses(taken.problems, world)
         puts += version_failures(world, claims, observed)
+        puts += node_statuses(world, claims, observed, self.stays)
         written = await asyncio.to_thread(
             self._store.commit,
             Batch(
                 writes=tuple(puts),
                 claims=tuple(changed),
-                capacities={name: site.capacity for name, site in sites.items()},
+                capacities=taken.capacities,
                 decision=fresh,
                 epoch=lease.epoch,
             ),

@@ -27,8 +27,9 @@ from orchestrator.control.codec import VERSION, to_json
 from orchestrator.control.explaining import remedies
 from orchestrator.control.inspecting import inspect_model
 from orchestrator.control.jobs import TrainingLoop, job_name
-from orchestrator.control.joining import NODE, Joining
+from orchestrator.control.joining import Joining
 from orchestrator.control.leader import Leader
+from orchestrator.control.nodes import NODE, merged, schedule, scheduling_told
 from orchestrator.control.observations import Observations
 from orchestrator.control.parts import node_views, running_parts, unreadable_parts
 from orchestrator.control.placing import PlacementLoop
@@ -37,8 +38,9 @@ from orchestrator.control.registering import pushed_version
 from orchestrator.control.seams import Store
 from orchestrator.control.statuses import placed_reason, ready_message
 from orchestrator.control.world import ASSIGNMENT, World, phase_of, read_world, unreadable_reason
-from orchestrator.errors import Conflict, InvalidRequest, NotFound
-from orchestrator.model.ids import DecisionId, ServiceRef, SiteName
+from orchestrator.errors import Conflict, InvalidRequest, NodeUnknown, NotFound
+from orchestrator.model.ids import DecisionId, NodeName, ServiceRef, SiteName
+from orchestrator.model.nodes import Schedule
 from orchestrator.model.plan import ObjectChange
 from orchestrator.model.snapshot import Snapshot
 from orchestrator.model.stored import Batch, Change, Delete, Json, Key, Owner, Put, Retention, StoredObject
@@ -131,20 +133,42 @@ class Plane:
         return await history.replayed(self.store, self.retention, id, policy, self.clock.wall_s())
 
     async def get(self, key: Key) -> StoredObject:
-        return await asyncio.to_thread(self.store.get, key)
+        if key.kind != NODE:
+            return await asyncio.to_thread(self.store.get, key)
+        nodes, _ = await self.list_objects(NODE, None)
+        for node in nodes:
+            if node.key == key:
+                return node
+        raise NodeUnknown(f"node {key.name}: is neither enrolled nor was it ever seen: `skerry get nodes` lists others")
+
+    async def schedule_node(self, node: NodeName, action: Schedule) -> StoredObject:
+        return await schedule(self.store, self.observations, node, action)
 
     async def list_objects(self, kind: str, namespace: str | None) -> tuple[list[StoredObject], int]:
         found, sequence = await asyncio.to_thread(self.store.list_objects, kind, namespace)
+        if kind == NODE:
+            return merged(found, node_views(self.observations, self.clock.now_s())), sequence
         return [stored for stored in found if kind or stored.key.kind != ASSIGNMENT], sequence
 
     async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject:
+        stored = await self._to_delete(key)
         if key.kind == NODE:
             return await self.joining.end_enrolment(key.name)
-        stored = await self.get(key)
         # What the control plane made for an operator, such as a trained version, the operator may delete.
         deleter = Owner.CONTROL if stored.owner is Owner.CONTROL else owner
         batch = Batch(writes=(Delete(key, deleter, revision),))
         return (await asyncio.to_thread(self.store.commit, batch))[0]
+
+    async def _to_delete(self, key: Key) -> StoredObject:
+        try:
+            return await asyncio.to_thread(self.store.get, key)
+        except NotFound as err:
+            if key.kind == NODE and NodeName(key.name) in self.observations.observed(self.clock.now_s()).nodes:
+                raise NotFound(
+                    f"node {key.name}: is not stored, it attached by itself: stop its agent, and it is only remembered "
+                    "until the control plane starts anew"
+                ) from err
+            raise
 
     async def watch(self, after_sequence: int, kind: str, namespace: str | None) -> AsyncIterator[Change]:
         """Changes as they are committed, in order, without end."""
@@ -188,11 +212,13 @@ class Plane:
         now_s = self.clock.now_s()
         age_s, kept_s = now_s - judgement.at_s, now_s - judgement.planned_s if decided.kept else 0.0
         told = tuple(to_json(one) for one in found)
-        held = self.placing.damper.told(service, current.decision)
+        held = self.placing.told(service, current.decision)
         return Explanation(current.id, to_json(decided), to_json(about), age_s, view_json, told, held, kept_s)
 
     async def status(self) -> Status:
         _, sequence = await asyncio.to_thread(self.store.list_objects, "Site", None)
+        nodes, _ = await asyncio.to_thread(self.store.list_objects, NODE, None)
+        told = {NodeName(node.key.name): said for node in nodes if (said := scheduling_told(node))}
         lease, current, now_s = self.leader.lease, self.placing.current, self.clock.now_s()
         return Status(
             version=VERSION,
@@ -202,7 +228,7 @@ class Plane:
             sequence=sequence,
             parts=(
                 *unreadable_parts(self.placing.unreadable),
-                *running_parts(self.observations, self.placing.region.problem, now_s),
+                *running_parts(self.observations, self.placing.region.problem, now_s, told),
             ),
             nodes=node_views(self.observations, now_s),
         )

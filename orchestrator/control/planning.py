@@ -47,7 +47,7 @@ async def plan(
     taken, decision = proposal.taken, proposal.decision
     services, sites = taken.snapshot.services, {site.name: site for site in taken.snapshot.sites}
     wanted = wants(decision, services, world.claims, sites)
-    after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s, taken.braked)
+    after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s, taken.braked, taken.handed_over)
     limits_ms = {service.ref: service.policy.latency_p99_ms for service in services}
     before = current.decision if current else None
     ran, runs, name = running(world.claims), running(after), current.id if current else ""

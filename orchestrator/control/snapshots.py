@@ -3,12 +3,15 @@
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.control.nodes import orders_in
 from orchestrator.control.observations import Observations
 from orchestrator.control.world import World, lost_after_s, phase_of
 from orchestrator.errors import InvalidRequest
-from orchestrator.model.claims import ReplicaHold
+from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
+from orchestrator.model.nodes import NodeOrders
 from orchestrator.model.phases import ClaimPhase, NodePhase
+from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
 from orchestrator.model.specs import SILENT, Isolation, NodeSpec, ServiceSpec, SiteSpec, Variant
 from orchestrator.model.stored import Key, StoredObject
@@ -26,6 +29,7 @@ from orchestrator.objects.translate import (
 )
 from orchestrator.placement.paths import compose
 from orchestrator.reconcile.brake import Heard, Outage, braked, outages
+from orchestrator.reconcile.draining import counted_claims, handed_over, offered
 from orchestrator.reconcile.observed import LIVE, Observed
 from orchestrator.reconcile.pacing import Pace, pace_of
 
@@ -42,6 +46,8 @@ class Taken:
     paces: Mapping[ServiceRef, Pace]
     braked: Mapping[ServiceRef, Mapping[NodeName, Outage]]  # silent nodes that are waited for, however long
     declared_sites: frozenset[SiteName]
+    capacities: Mapping[SiteName, Resources]  # of all that is attached or holds something, cordoned or not
+    handed_over: Mapping[ServiceRef, frozenset[NodeName]]  # draining nodes that a service is to leave
     problems: Mapping[ServiceRef, str]  # services that cannot even be considered, and why
 
     def urgent(self, running: Decision) -> frozenset[ServiceRef]:
@@ -78,6 +84,7 @@ def take_snapshot(
     now_s: float,
     since_s: float,
     wall_s: float,
+    staying: Collection[ServiceRef] = (),
 ) -> Taken:
     """Of everything declared and measured at `now_s`, by a control plane that has watched since `since_s`.
 
@@ -85,9 +92,12 @@ def take_snapshot(
     A service that cannot be judged is left out, with its reason: its policy is gone, say, or a node that holds a
     replica of it was not reported to this control plane yet and its policy still waits. A site or a zone that cannot be
     read is not there; what runs at such a site is moved as soon as it runs elsewhere, as if its object were deleted.
+    `staying`: services that do not leave draining nodes, since nothing else can take their replicas.
     """
-    patience_s = lost_after_s(world)
-    sites = _sites(world, observed, region)
+    patience_s, orders = lost_after_s(world), orders_in(world)
+    claims = counted_claims(world.claims, orders, staying)
+    whole = _sites(world, observed, region, NodeOrders(), claims)
+    sites = _sites(world, observed, region, orders, claims) if orders.cordoned else whole
     services, problems = _services(world, sites, _rates(world, observations, now_s), wall_s)
     problems |= _waiting(world, observed, patience_s, now_s - since_s)
     held_back = _braked(services, sites, observed)
@@ -102,7 +112,7 @@ def take_snapshot(
             sites=sites,
             services=judged,
             paths=compose(zones, sites, observations.legs(now_s), observations.front_regions()),
-            claims=world.claims,
+            claims=claims,
             quotas=tuple(quota_spec(quota) for quota in sorted(world.of("TenantQuota"), key=lambda q: q.key)),
         ),
         artifact_sizes=_artifact_sizes(world),
@@ -113,11 +123,15 @@ def take_snapshot(
         braked=held_back,
         # Fronts keep the nodes of a site that cannot be read: they serve until what they hold runs elsewhere.
         declared_sites=frozenset(SiteName(key.name) for key in world.objects.get("Site", {})),
+        capacities={site.name: site.capacity for site in whole},
+        handed_over=handed_over(world.claims, orders, staying),
         problems=problems,
     )
 
 
-def _sites(world: World, observed: Observed, region: str) -> tuple[SiteSpec, ...]:
+def _sites(
+    world: World, observed: Observed, region: str, orders: NodeOrders, counted: Sequence[Claim]
+) -> tuple[SiteSpec, ...]:
     holding = {claim.node for claim in world.claims}
     nodes_at: dict[SiteName, list[NodeSpec]] = {}
     for node in observed.nodes.values():
@@ -127,7 +141,7 @@ def _sites(world: World, observed: Observed, region: str) -> tuple[SiteSpec, ...
     found: list[SiteSpec] = []
     for stored in sorted(world.of("Site"), key=lambda s: s.key):
         name = SiteName(stored.key.name)
-        nodes = nodes_at.get(name, [])
+        nodes = offered(nodes_at.get(name, []), orders, counted)
         is_region = stored.spec.get("kind") == "region"
         # The embedded plane runs inside its one region; another region's Ray is not ours to reach yet.
         reachable = name == region if is_region else bool(nodes)

@@ -31,6 +31,7 @@ class NodeSpec:
     name: NodeName
     capacity: Resources
     silent_s: float = 0.0  # 0 while it is attached
+    schedulable: bool = True  # False: cordoned, it offers what stays there and takes nothing new
 
 
 @dataclass(frozen=True, slots=True)

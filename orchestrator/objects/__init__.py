@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         validate,
         validate_all,
     )
-    from orchestrator.objects.kinds import API_VERSION, DEFAULT_NAMESPACE, KINDS, NODE, NODE_REMEDY, Kind, kind_named
+    from orchestrator.objects.kinds import API_VERSION, DEFAULT_NAMESPACE, KINDS, NODE, STORED, Kind, kind_named
 
 _HOME = {
     "documents": ("parse_documents", "written_documents", "Written"),
@@ -34,13 +34,14 @@ _HOME = {
         "revision_of",
         "document_of",
     ),
-    "kinds": ("API_VERSION", "DEFAULT_NAMESPACE", "KINDS", "NODE", "NODE_REMEDY", "Kind", "kind_named"),
+    "kinds": ("API_VERSION", "DEFAULT_NAMESPACE", "KINDS", "NODE", "STORED", "Kind", "kind_named"),
 }
 __all__ = [
     "API_VERSION",
     "DEFAULT_NAMESPACE",
     "KINDS",
     "NODE",
+    "STORED",
     "NODE_REMEDY",
     "Form",
     "Kind",

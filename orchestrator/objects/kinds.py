@@ -37,12 +37,13 @@ KINDS: Mapping[str, Kind] = _by_name(
 )
 
 
-# Looked at, never written: get and describe know it, the store and the forms do not.
-NODE = Kind("Node", "nodes", ("no",), False, False, "a registered edge machine; read only")
+# Written by the control plane alone: an agent brings it, and verbs of its own change it.
+NODE = Kind("Node", "nodes", ("no",), False, False, "a registered edge machine")
 NODE_REMEDY = (
-    "a node registers itself and is no stored object: `skerry-edge run --site SITE --node NAME` on the machine brings "
-    "it, stopping that agent makes it silent, `skerry get nodes` shows it"
+    "a node registers itself and is not applied: `skerry-edge run --site SITE --node NAME` on the machine brings it, "
+    "`skerry cordon`, `uncordon` and `drain` change it, `skerry get nodes` shows it"
 )
+STORED: Mapping[str, Kind] = _by_name(*KINDS.values(), NODE)  # what can be looked up, watched and deleted
 
 
 def _singular(word: str) -> str:
@@ -51,11 +52,9 @@ def _singular(word: str) -> str:
 
 def kind_named(word: str) -> Kind:
     """The kind by name, singular, plural or short name, in any case. Raises InvalidRequest."""
-    for kind in KINDS.values():
+    for kind in STORED.values():
         if _calls(word, kind):
             return kind
-    if names_node(word):
-        raise InvalidRequest("kind", word, NODE_REMEDY)
     raise InvalidRequest("kind", word, f"use one of {', '.join(kind.plural for kind in KINDS.values())}")
 
 

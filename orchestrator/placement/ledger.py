@@ -268,21 +268,24 @@ class Full:
             node = min(on, key=lambda name: (*_lack(on[name], need), name), default=None)
             if sum(times.values()) <= count:
                 left = on[node] if node else Resources()
-        return _lacking(self.site.name, node, left, need)
+        cordoned = any(one.name == node and not one.schedulable for one in self.site.nodes)
+        return _lacking(self.site.name, node, left, need, cordoned)
 
 
-def _lacking(site: SiteName, node: NodeName | None, left: Resources, need: Resources) -> Objection:
+def _lacking(site: SiteName, node: NodeName | None, left: Resources, need: Resources, cordoned: bool) -> Objection:
     """`left`: of the site or of the node that lacks least, beside the replicas that fit.
 
     Below 0: more is claimed than is offered.
     """
     where = f"node {node} of {site}" if node else site
+    cure = f"it is cordoned: `skerry uncordon {node}`" if cordoned else ""
     memory_times = left.memory_bytes / need.memory_bytes if need.memory_bytes else float("inf")
     compute_times = left.compute_millis / need.compute_millis if need.compute_millis else float("inf")
     if memory_times <= compute_times:
         wants, has = need.memory_bytes / MIB, left.memory_bytes / MIB
-        detail = f"one more replica needs {wants:.0f} MiB, {where} has {has:.0f} left: offer more or build smaller"
+        detail = f"one more replica needs {wants:.0f} MiB, {where} has {has:.0f} left: "
+        detail += cure or "offer more or build smaller"
         return Objection(Refusal.MEMORY, wants, has, "MiB", detail, node)
     wants, has = need.compute_millis / 1000, left.compute_millis / 1000
-    detail = f"one more replica needs {wants:g} cores, {where} has {has:g} left: offer more or claim less"
+    detail = f"one more replica needs {wants:g} cores, {where} has {has:g} left: {cure or 'offer more or claim less'}"
     return Objection(Refusal.COMPUTE, wants, has, "cores", detail, node)

@@ -91,6 +91,7 @@ def settled(
     lost_after_s: Mapping[ServiceRef, float],
     now_s: float,
     braked: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
+    handed_over: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
 ) -> list[Claim]:
     """The claims once every holder has obeyed: the loop's own steps, taken until none is left."""
     ids = (f"planned-{number}" for number in count())
@@ -107,6 +108,7 @@ def settled(
             ids=ids,
             lost_after_s=lost_after_s,
             braked=braked,
+            handed_over=handed_over,
         )
         if not changed:
             break

@@ -58,6 +58,7 @@ def diff(
     sizes: Mapping[str, int] = MappingProxyType({}),
     braked: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
     leaving: Mapping[ServiceRef, Collection[SiteName]] = MappingProxyType({}),
+    handed_over: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
 ) -> list[Claim]:
     """Claims to write so that the ledger comes a step closer to `wants`; empty once they agree, or while it waits.
 
@@ -65,11 +66,12 @@ def diff(
     it waits for ever. A claim on a node that is lost to its service is released; one on a silent node is kept.
     `paces`: how fast replicas start, of the services that limit it; `sizes`: bytes of each artifact by digest.
     `braked`: silent nodes that a service waits for, however long; `leaving`: sites that a service's calls still leave:
-    what serves there stays until they have.
+    what serves there stays until they have; `handed_over`: draining nodes that a service leaves as if no want were
+    for them.
     """
     writer = _Writer(decision, epoch, now_s)
     phases = replica_phases(claims, observed)
-    judge = _Judge(observed, phases, lost_after_s, braked, leaving, now_s)
+    judge = _Judge(observed, phases, lost_after_s, braked, leaving, handed_over, now_s)
     pacing = pacing_of(paces, sizes, claims, phases, now_s)
     held: dict[ServiceRef, list[Claim]] = {}
     for claim in claims:
@@ -104,7 +106,13 @@ class _Judge:
     lost_after_s: Mapping[ServiceRef, float]
     braked: Mapping[ServiceRef, Collection[NodeName]]
     leaving: Mapping[ServiceRef, Collection[SiteName]]
+    handed_over: Mapping[ServiceRef, Collection[NodeName]]
     now_s: float
+
+    def stays_put(self, claim: Claim) -> bool:
+        """It is not on a node that its service leaves."""
+        service = claim.hold.service if isinstance(claim.hold, ReplicaHold) else None
+        return service is None or claim.node not in self.handed_over.get(service, ())
 
     def serves(self, claim: Claim) -> bool:
         return self.phases.get(claim.id) is ReplicaPhase.READY
@@ -184,7 +192,7 @@ def _kept_as(claim: Claim, need: Resources, judge: _Judge, writer: _Writer) -> C
 def _match(wants: Sequence[Want], live: Sequence[Claim], judge: _Judge) -> tuple[list[Claim], list[Claim]]:
     """Which claims stay: ready ones first, then by id."""
     of_kind: dict[_Kind, list[Claim]] = {}
-    for claim in live:
+    for claim in filter(judge.stays_put, live):
         of_kind.setdefault(_kind(claim), []).append(claim)
     kept: list[Claim] = []
     for want in wants:

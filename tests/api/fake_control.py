@@ -36,9 +36,12 @@ from orchestrator.authority.certificates import installation_of
 from orchestrator.authority.files import FileAuthority
 from orchestrator.authority.requests import public_key_of
 from orchestrator.control.codec import to_json
+from orchestrator.control.nodes import NODE, merged, node_key
+from orchestrator.control.statuses import condition
 from orchestrator.errors import Compacted, InvalidRequest, NotFound, OwnerConflict, RevisionStale
 from orchestrator.model.ids import DecisionId, Digest, NodeName, ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.legs import Leg, Path, PathKind
+from orchestrator.model.nodes import Schedule
 from orchestrator.model.plan import (
     Act,
     Answer,
@@ -268,22 +271,31 @@ class FakeControl:
 
     async def get(self, key: Key) -> StoredObject:
         self.before("get")
-        if key not in self.objects:
+        found = {one.key: one for one in self._kept(key.kind)}
+        if key not in found:
             raise NotFound(f"{key}: there is none: list them with `skerry get`")
-        return self.objects[key]
+        return found[key]
+
+    def _kept(self, kind: str) -> list[StoredObject]:
+        stored = [one for key, one in sorted(self.objects.items()) if kind in ("", key.kind)]
+        return merged(stored, self.nodes) if kind == NODE else stored
+
+    async def schedule_node(self, node: NodeName, action: Schedule) -> StoredObject:
+        self.before("schedule")
+        before = await self.get(node_key(node))
+        spec = {**before.spec, "unschedulable": action is not Schedule.UNCORDON, "draining": action is Schedule.DRAIN}
+        drained = condition("Drained", False, "HandingOver", "1 left: 1 until their successors are ready")
+        status: JsonObject = {"conditions": [drained]} if action is Schedule.DRAIN else {}
+        await self.put(before.key, spec, status, Owner.CONTROL)
+        return self.objects[before.key]
 
     async def list_objects(self, kind: str, namespace: str | None) -> tuple[list[StoredObject], int]:
         self.before("list")
-        found = [
-            stored
-            for key, stored in sorted(self.objects.items())
-            if kind in ("", key.kind) and namespace in (None, key.namespace)
-        ]
-        return found, len(self.log)
+        return [one for one in self._kept(kind) if namespace in (None, one.key.namespace)], len(self.log)
 
     async def delete(self, key: Key, owner: Owner, revision: int | None) -> StoredObject:
         stored = await self.get(key)
-        self._check_write(stored, owner, revision, key)
+        self._check_write(stored, owner if stored.owner is not Owner.CONTROL else Owner.CONTROL, revision, key)
         del self.objects[key]
         await self._record(ChangeType.DELETE, stored)
         return stored

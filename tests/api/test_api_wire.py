@@ -150,7 +150,6 @@ def test_documents_kinds_owners_and_scopes_are_bounded() -> None:
         lambda: documents_from([]),
         lambda: documents_from(["{}"] * 2_001),
         lambda: kind_of("zone"),
-        lambda: kind_of("Node"),
         lambda: owner_of("control"),
         lambda: scope_of("Teapot", ""),
         lambda: scope_of("Zone", "\n"),

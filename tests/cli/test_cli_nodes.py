@@ -1,10 +1,15 @@
-"""Nodes are looked at like objects and written like none."""
+"""Nodes are looked at like objects, and changed by verbs of their own."""
 
+import asyncio
 import json
 
 import pytest
 import yaml
 
+from orchestrator.control.statuses import condition
+from orchestrator.model.ids import NodeName
+from orchestrator.model.nodes import Schedule
+from orchestrator.model.stored import Key, Owner, StoredObject
 from tests.api.fake_control import RunningControl
 from tests.cli.conftest import Skerry
 
@@ -83,12 +88,10 @@ def test_one_node_is_described_with_what_it_holds_and_its_legs(skerry: Skerry, r
         (("get", "node/"), 2, "names no node"),
         (("get", "node/a", "b"), 2, "names no node"),
         (("describe", "nodes"), 2, "names no object"),
-        (("get", "nodes", "-l", "a=b"), 2, "nodes have neither labels nor a change log"),
         (("get", "nodes", "-w"), 2, "`skerry status --watch` goes on"),
-        (("delete", "node/harbour-a"), 2, "nodes are only to be looked at: a node registers itself"),
-        (("delete", "-f", "-"), 2, "nodes are only to be looked at: a node registers itself"),
-        (("wait", "node/harbour-a", "--for", "delete"), 2, "nodes are only to be looked at"),
-        (("apply", "-f", "-"), 1, "standard input:2: kind: 'Node': a node registers itself"),
+        (("apply", "-f", "-"), 1, "standard input:2: kind: 'Node': a node registers itself and is not applied"),
+        (("cordon", "none"), 1, "Node none: there is none"),
+        (("drain", "harbour-a", "--timeout", "soon"), 2, "--timeout 'soon' is no duration"),
     ],
 )
 def test_what_cannot_be_done_with_a_node_says_why(
@@ -97,6 +100,62 @@ def test_what_cannot_be_done_with_a_node_says_why(
     ran = skerry(*arguments, stdin=NODE.encode())
     assert (ran.code, ran.out) == (code, "")
     assert message in ran.err
+
+
+def test_a_cordoned_node_is_shown_so_and_takes_part_again(skerry: Skerry, running: RunningControl) -> None:
+    assert skerry("cordon", "harbour-b").out == "node/harbour-b cordoned\n"
+    assert skerry("get", "nodes").out.splitlines()[2].split()[3] == "attached,cordoned"
+    one = json.loads(skerry("get", "node/harbour-b", "-o", "json").out)
+    assert one["spec"] == {"site": "harbour", "unschedulable": True, "draining": False}
+    assert skerry("uncordon", "harbour-b").out == "node/harbour-b uncordoned\n"
+    assert skerry("get", "nodes").out.splitlines()[2].split()[3] == "attached"
+
+
+def test_a_drain_is_followed_to_its_end(skerry: Skerry, running: RunningControl) -> None:
+    def obey(call: str) -> None:
+        if call == "watch":  # it is followed now
+            key = Key("Node", "", "harbour-b")
+            drained = condition("Drained", True, "Empty", "it holds no replica")
+            stored = running.control.objects[key]
+            task = running.control.put(key, stored.spec, {"conditions": [drained]}, Owner.CONTROL)
+            obeying.append(asyncio.ensure_future(task))
+
+    obeying: list[asyncio.Future[None]] = []
+    running.control.before = obey
+    ran = skerry("drain", "harbour-b", "--timeout", "20s")
+    assert (ran.code, ran.out) == (0, "node/harbour-b drained\n")
+    assert ran.err == "node/harbour-b: 1 left: 1 until their successors are ready\n"
+
+
+def test_a_drain_that_does_not_end_says_what_stands_against_it(skerry: Skerry, running: RunningControl) -> None:
+    ran = skerry("drain", "harbour-b", "--timeout", "0.5")
+    assert ran.code == 3
+    assert "node harbour-b is not empty within 0.5: 1 left: 1 until their successors are ready: it goes on" in ran.err
+    assert skerry("drain", "harbour-b", "--no-wait").out == "node/harbour-b draining\n"
+    words = " ".join(skerry("describe", "node", "harbour-b").out.split())
+    assert "Phase: attached,draining" in words
+    assert "Drained False HandingOver 1 left" in words
+
+
+def test_a_drain_that_somebody_ends_is_told(skerry: Skerry, running: RunningControl) -> None:
+    def uncordon(call: str) -> None:
+        if call == "watch":
+            ending.append(
+                asyncio.ensure_future(running.control.schedule_node(NodeName("harbour-b"), Schedule.UNCORDON))
+            )
+
+    ending: list[asyncio.Future[StoredObject]] = []
+    running.control.before = uncordon
+    ran = skerry("drain", "harbour-b", "--timeout", "20s")
+    assert ran.code == 1
+    assert "node harbour-b does not drain any more: it was uncordoned" in ran.err
+
+
+def test_nodes_are_chosen_by_label_and_forgotten(skerry: Skerry, running: RunningControl) -> None:
+    assert skerry("get", "nodes", "-l", "a=b").err == "no nodes found\n"
+    skerry("cordon", "harbour-b")
+    assert skerry("delete", "node/harbour-b").out == "node/harbour-b deleted\n"
+    assert Key("Node", "", "harbour-b") not in running.control.objects
 
 
 def test_no_nodes_are_no_error(skerry: Skerry, running: RunningControl) -> None:

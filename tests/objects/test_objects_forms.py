@@ -259,9 +259,10 @@ def test_kinds_go_by_several_names() -> None:
     with pytest.raises(InvalidRequest, match="sites"):
         kind_named("pods")
     for word in ("node", "Nodes", "no"):
-        with pytest.raises(InvalidRequest, match="a node registers itself"):
-            kind_named(word)
+        assert kind_named(word).name == "Node"
         assert names_node(word)
+    with pytest.raises(InvalidRequest, match="a node registers itself and is not applied"):
+        validate(document("Node", {"site": "harbour"}))
 
 
 def test_published_examples_are_accepted_and_schemas_are_fresh() -> None:

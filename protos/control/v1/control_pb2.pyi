@@ -176,6 +176,14 @@ class DeleteRequest(_message.Message):
     revision: int
     def __init__(self, ref: _Optional[_Union[ObjectRef, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
 
+class ScheduleNodeRequest(_message.Message):
+    __slots__ = ("node", "action")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    action: str
+    def __init__(self, node: _Optional[str] = ..., action: _Optional[str] = ...) -> None: ...
+
 class WatchRequest(_message.Message):
     __slots__ = ("from_sequence", "kind", "namespace")
     FROM_SEQUENCE_FIELD_NUMBER: _ClassVar[int]

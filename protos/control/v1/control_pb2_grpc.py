@@ -54,6 +54,11 @@ class ControlStub:
                 request_serializer=protos_dot_control_dot_v1_dot_control__pb2.DeleteRequest.SerializeToString,
                 response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.Object.FromString,
                 _registered_method=True)
+        self.ScheduleNode = channel.unary_unary(
+                '/skerry.control.v1.Control/ScheduleNode',
+                request_serializer=protos_dot_control_dot_v1_dot_control__pb2.ScheduleNodeRequest.SerializeToString,
+                response_deserializer=protos_dot_control_dot_v1_dot_control__pb2.Object.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/skerry.control.v1.Control/Watch',
                 request_serializer=protos_dot_control_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
@@ -145,6 +150,14 @@ class ControlServicer:
 
     def Delete(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScheduleNode(self, request, context):
+        """Whether a node takes new replicas, and keeps those that it has. NOT_FOUND: neither enrolled nor ever seen. Draining
+        goes on by itself: the condition Drained of the Node says how far it is, and what stands against it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -258,6 +271,11 @@ def add_ControlServicer_to_server(servicer, server):
             'Delete': grpc.unary_unary_rpc_method_handler(
                     servicer.Delete,
                     request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.DeleteRequest.FromString,
+                    response_serializer=protos_dot_control_dot_v1_dot_control__pb2.Object.SerializeToString,
+            ),
+            'ScheduleNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleNode,
+                    request_deserializer=protos_dot_control_dot_v1_dot_control__pb2.ScheduleNodeRequest.FromString,
                     response_serializer=protos_dot_control_dot_v1_dot_control__pb2.Object.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
@@ -433,6 +451,33 @@ class Control:
             target,
             '/skerry.control.v1.Control/Delete',
             protos_dot_control_dot_v1_dot_control__pb2.DeleteRequest.SerializeToString,
+            protos_dot_control_dot_v1_dot_control__pb2.Object.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skerry.control.v1.Control/ScheduleNode',
+            protos_dot_control_dot_v1_dot_control__pb2.ScheduleNodeRequest.SerializeToString,
             protos_dot_control_dot_v1_dot_control__pb2.Object.FromString,
             options,
             channel_credentials,

@@ -38,6 +38,10 @@ class ControlStub:
     Get: _grpc.UnaryUnaryMultiCallable[_control_pb2.ObjectRef, _control_pb2.Object]
     List: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListReply]
     Delete: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteRequest, _control_pb2.Object]
+    ScheduleNode: _grpc.UnaryUnaryMultiCallable[_control_pb2.ScheduleNodeRequest, _control_pb2.Object]
+    """Whether a node takes new replicas, and keeps those that it has. NOT_FOUND: neither enrolled nor ever seen. Draining
+    goes on by itself: the condition Drained of the Node says how far it is, and what stands against it.
+    """
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.Change]
     """Changes after `from_sequence`. OUT_OF_RANGE: compacted, list again. A client that reads too slowly is cut off so."""
     Explain: _grpc.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainReply]
@@ -71,6 +75,10 @@ class ControlAsyncStub(ControlStub):
     Get: _aio.UnaryUnaryMultiCallable[_control_pb2.ObjectRef, _control_pb2.Object]  # type: ignore[assignment]
     List: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListReply]  # type: ignore[assignment]
     Delete: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteRequest, _control_pb2.Object]  # type: ignore[assignment]
+    ScheduleNode: _aio.UnaryUnaryMultiCallable[_control_pb2.ScheduleNodeRequest, _control_pb2.Object]  # type: ignore[assignment]
+    """Whether a node takes new replicas, and keeps those that it has. NOT_FOUND: neither enrolled nor ever seen. Draining
+    goes on by itself: the condition Drained of the Node says how far it is, and what stands against it.
+    """
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.Change]  # type: ignore[assignment]
     """Changes after `from_sequence`. OUT_OF_RANGE: compacted, list again. A client that reads too slowly is cut off so."""
     Explain: _aio.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainReply]  # type: ignore[assignment]
@@ -125,6 +133,16 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Object, _abc.Awaitable[_control_pb2.Object]]: ...
+
+    @_abc_1.abstractmethod
+    def ScheduleNode(
+        self,
+        request: _control_pb2.ScheduleNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Object, _abc.Awaitable[_control_pb2.Object]]:
+        """Whether a node takes new replicas, and keeps those that it has. NOT_FOUND: neither enrolled nor ever seen. Draining
+        goes on by itself: the condition Drained of the Node says how far it is, and what stands against it.
+        """
 
     @_abc_1.abstractmethod
     def Watch(
