@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NOTHING = 0.005  # a change of share that nobody sees
 ATTAINED = {"kept": "yes", "likely": "likely", "missed": "no", "no-limit": "no limit"}
+STEP_HEADS = ("ACTION", "SERVICE", "REPLICAS", "FROM", "TO", "HOW")
 REFUSED_SHOWN = 5  # sites for one zone; -o json has all
 
 
@@ -36,7 +37,7 @@ def effect_text(plan: "Mapping[str, Json]") -> str:
 
 
 def _effect(plan: "Mapping[str, Json]") -> Iterator[str]:
-    yield _table("Replicas", ("ACTION", "SERVICE", "REPLICAS", "FROM", "TO"), [_step(s) for s in items(plan, "steps")])
+    yield _table("Replicas", STEP_HEADS, [_step(one) for one in items(plan, "steps")])
     yield _table("Over the WAN, at most", ("LEG", "BYTES", "ARTIFACTS"), _legs(plan))
     heads = ("SERVICE", "ZONE", "SITE", "SHARE", "P99 EXPECTED", "LIMIT", "ATTAINED")
     yield _table("Calls", heads, [_answer(one) for one in items(plan, "answers")])
@@ -69,7 +70,14 @@ def _step(step: "Mapping[str, Json]") -> tuple[str, ...]:
         text(step.get("replicas")),
         _running(_mapping(step, "before")),
         _running(_mapping(step, "after")),
+        _how(step.get("gap_s")),
     )
+
+
+def _how(gap_s: "Json") -> str:
+    if not isinstance(gap_s, int | float):
+        return "-"
+    return f"in place: {gap_s:.0f} s and its load without replica" if gap_s > 0 else "beside"
 
 
 def _running(one: "Mapping[str, Json]") -> str:

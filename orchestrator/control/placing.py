@@ -237,6 +237,7 @@ class PlacementLoop:
             braked=taken.braked,
             leaving={service: step.leaving for service, step in steps.items()},
             handed_over=taken.handed_over,
+            updates=taken.updates,
         )
         claims = _after(world.claims, changed)
         assigned = await self._assigned(world, taken, observed, claims, wall_s)

@@ -8,10 +8,11 @@ from orchestrator.control.observations import Observations
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.world import World, world_of
 from orchestrator.errors import Unavailable
+from orchestrator.model.ids import SiteName
 from orchestrator.model.plan import ObjectChange, Plan, Problem
 from orchestrator.model.stored import Put, StoredObject
 from orchestrator.model.view import PlacementView
-from orchestrator.reconcile.planning import effect, running, settled, transfers
+from orchestrator.reconcile.planning import effect, gaps, running, settled, transfers
 from orchestrator.reconcile.viewing import view
 from orchestrator.reconcile.wants import wants
 from orchestrator.store import check_write
@@ -47,11 +48,23 @@ async def plan(
     taken, decision = proposal.taken, proposal.decision
     services, sites = taken.snapshot.services, {site.name: site for site in taken.snapshot.sites}
     wanted = wants(decision, services, world.claims, sites)
-    after = settled(wanted, world.claims, observed, sites, taken.lost_after_s, wall_s, taken.braked, taken.handed_over)
+    reached = settled(
+        wanted,
+        world.claims,
+        observed,
+        sites,
+        taken.lost_after_s,
+        wall_s,
+        taken.braked,
+        taken.handed_over,
+        taken.updates,
+    )
+    after = reached.claims
     limits_ms = {service.ref: service.policy.latency_p99_ms for service in services}
     before = current.decision if current else None
     ran, runs, name = running(world.claims), running(after), current.id if current else ""
-    found = effect(before, decision, ran, runs, limits_ms, name)
+    gaps_s = gaps(reached.in_place, after, taken.artifact_sizes, _down_bps(observations, now_s))
+    found = effect(before, decision, ran, runs, limits_ms, name, gaps_s)
     holders = {node: front for node in observed.nodes if (front := observations.holder(node)) is not None}
     told = replace(
         found,
@@ -61,3 +74,12 @@ async def plan(
         problems=tuple(Problem(service, reason) for service, reason in sorted(taken.problems.items())),
     )
     return told, lambda: replace(view(before, decision, ran, runs, taken.snapshot, name), problems=told.problems)
+
+
+def _down_bps(observations: Observations, now_s: float) -> dict[SiteName, float]:
+    """What each site's own leg brings it."""
+    return {
+        SiteName(leg.source.removeprefix("site/")): leg.down_bps
+        for leg in observations.legs(now_s)
+        if leg.source.startswith("site/") and leg.down_bps
+    }

@@ -32,6 +32,7 @@ from orchestrator.reconcile.brake import Heard, Outage, braked, outages
 from orchestrator.reconcile.draining import counted_claims, handed_over, offered
 from orchestrator.reconcile.observed import LIVE, Observed
 from orchestrator.reconcile.pacing import Pace, pace_of
+from orchestrator.reconcile.updating import UpdateRules, rules_of, succeeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Taken:
     isolation: Mapping[ServiceRef, Isolation]
     lost_after_s: Mapping[ServiceRef, float]
     paces: Mapping[ServiceRef, Pace]
+    updates: Mapping[ServiceRef, UpdateRules]
     braked: Mapping[ServiceRef, Mapping[NodeName, Outage]]  # silent nodes that are waited for, however long
     declared_sites: frozenset[SiteName]
     capacities: Mapping[SiteName, Resources]  # of all that is attached or holds something, cordoned or not
@@ -95,10 +97,10 @@ def take_snapshot(
     `staying`: services that do not leave draining nodes, since nothing else can take their replicas.
     """
     patience_s, orders = lost_after_s(world), orders_in(world)
-    claims = counted_claims(world.claims, orders, staying)
-    whole = _sites(world, observed, region, NodeOrders(), claims)
+    whole = _sites(world, observed, region, NodeOrders(), ())
+    services, problems = _services(world, whole, _rates(world, observations, now_s), wall_s)
+    claims = succeeded(counted_claims(world.claims, orders, staying), services, whole, orders.cordoned)
     sites = _sites(world, observed, region, orders, claims) if orders.cordoned else whole
-    services, problems = _services(world, sites, _rates(world, observations, now_s), wall_s)
     problems |= _waiting(world, observed, patience_s, now_s - since_s)
     held_back = _braked(services, sites, observed)
     judged = tuple(
@@ -120,6 +122,7 @@ def take_snapshot(
         isolation={s.ref: s.policy.isolation for s in services},
         lost_after_s=patience_s,
         paces={s.ref: pace_of(s.policy) for s in services},
+        updates={s.ref: rules_of(s.policy) for s in services},
         braked=held_back,
         # Fronts keep the nodes of a site that cannot be read: they serve until what they hold runs elsewhere.
         declared_sites=frozenset(SiteName(key.name) for key in world.objects.get("Site", {})),

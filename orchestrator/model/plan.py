@@ -33,6 +33,9 @@ class Step:
     replicas: int
     before: Running | None
     after: Running | None
+    # Of an update: about so long the site is without the replica, and while its model loads. 0: the new one starts
+    # beside the old one. None: not known, or no update.
+    gap_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,9 @@ class PolicySpec:
     max_concurrent_changes: int | None = None
     isolation: Isolation = Isolation.SHARED  # its memory is in the services' variants already
     brake_share: float = 0.5  # of a failure domain: if more fell silent together, they are waited for
+    max_surge: int | None = None  # of one site: replicas of another version beyond those wanted; None: what fits
+    in_place: bool = True  # False: an update waits for room rather than leave a site without the replica
+    single_writer: bool = False  # never two replicas that serve at the same time
 
 
 @dataclass(frozen=True, slots=True)

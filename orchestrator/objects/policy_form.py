@@ -66,9 +66,16 @@ class Replicas(Strict):
     survive_site_losses: Annotated[int, Field(ge=0, le=1)] = Field(
         default=0, description="1: with any one site gone the others still carry all calls"
     )
+    single_writer: bool = Field(
+        default=False,
+        description="never two that serve at a time: the next starts when the last has certainly stopped",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.single_writer and (self.min, self.max) != (1, 1):
+            remedy = "a single writer is one replica: give replicas.max 1 and replicas.min 1"
+            raise refuse(remedy, "max" if self.min == 1 else "min", self.max if self.min == 1 else self.min)
         if self.max < self.min:
             raise refuse(f"give at least replicas.min, {self.min}", "max", self.max)
         if self.max < self.min_failure_domains:
@@ -156,12 +163,27 @@ class Stability(Strict):
 
 
 class Rollout(Strict):
-    """The pace at which a decision is carried out."""
+    """How a decision is carried out, and how another version goes out."""
 
     max_concurrent_changes: Count | None = Field(
         default=None, description="of one service: replicas that are starting at the same time"
     )
     window_s: Positive = Field(default=60.0, description="over which bandwidth.rollout_mbps_per_site is averaged")
+    max_surge: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        default=None,
+        description="of one site: replicas of another version beside those wanted; 0: in place; default: what fits",
+    )
+    in_place: bool = Field(
+        default=True, description="false: an update waits for room rather than leave a site without the replica"
+    )
+
+    @model_validator(mode="after")
+    def _can_update(self) -> Self:
+        if self.max_surge == 0 and not self.in_place:
+            raise refuse(
+                "no replica could ever be updated: set rollout.in_place to true, or allow a surge", "max_surge", 0
+            )
+        return self
 
 
 class PlacementPolicyFields(Strict):

@@ -133,6 +133,9 @@ def policy_spec(stored: StoredObject) -> PolicySpec:
         max_concurrent_changes=spec.rollout.max_concurrent_changes,
         isolation=spec.isolation,
         brake_share=spec.disconnect.brake_share,
+        max_surge=spec.rollout.max_surge,
+        in_place=spec.rollout.in_place,
+        single_writer=spec.replicas.single_writer,
     )
 
 

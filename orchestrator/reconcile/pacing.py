@@ -39,12 +39,16 @@ class Pacing:
 
     def admit(self, service: ServiceRef, site: SiteName, digest: Digest) -> bool:
         """Whether one more may start now; if so it counts."""
-        pace = self.paces.get(service)
-        if pace is not None and not (self._few_enough(pace, service) and self._small_enough(pace, site, digest)):
+        if not self.may(service, site, digest):
             return False
         self.starting[service] = self.starting.get(service, 0) + 1
         self.since_s.setdefault((site, digest), self.now_s)
         return True
+
+    def may(self, service: ServiceRef, site: SiteName, digest: Digest) -> bool:
+        """Whether one more may start now."""
+        pace = self.paces.get(service)
+        return pace is None or (self._few_enough(pace, service) and self._small_enough(pace, site, digest))
 
     def _few_enough(self, pace: Pace, service: ServiceRef) -> bool:
         return pace.max_starting is None or self.starting.get(service, 0) < pace.max_starting

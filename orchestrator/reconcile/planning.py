@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
+from math import inf
 from types import MappingProxyType
 from typing import TypeAlias
 
 from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import DecisionId, FrontName, NodeName, ReplicaId, ServiceRef, SiteName, ZoneName
-from orchestrator.model.phases import ReplicaPhase
+from orchestrator.model.phases import ClaimPhase, ReplicaPhase
 from orchestrator.model.plan import (
     Act,
     Answer,
@@ -25,11 +26,24 @@ from orchestrator.model.snapshot import Decision, Interval, ServiceDecision
 from orchestrator.model.specs import SiteSpec
 from orchestrator.reconcile.causes import plan_key, told_changes
 from orchestrator.reconcile.observed import LIVE, Observed, SeenCloudReplica, SeenReplica
-from orchestrator.reconcile.replicas import DRAIN_S, Want, diff
+from orchestrator.reconcile.replicas import DRAIN_S, diff
+from orchestrator.reconcile.starting import Want
+from orchestrator.reconcile.updating import UpdateRules
 
 MAX_ROUNDS = 8  # starts, then drains, then releases: three do
+ROUNDS_IN_PLACE = 3  # for each replica that makes way for its successor
+HANDED_S = 1.0  # from round to round of the loop, and to the node
 NOTHING = 0.005  # a share that nobody sees
 Replicas: TypeAlias = Mapping[ServiceRef, Counter[Running]]
+Place: TypeAlias = tuple[ServiceRef, SiteName]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The claims once every holder has obeyed. `in_place`: where a service had fewer replicas meanwhile."""
+
+    claims: list[Claim]
+    in_place: frozenset[Place]
 
 
 def effect(
@@ -39,10 +53,16 @@ def effect(
     runs: Replicas,
     limits_ms: Mapping[ServiceRef, float | None],
     name: str,
+    gaps_s: Mapping[tuple[ServiceRef, SiteName], float] | None = None,
 ) -> Plan:
-    """From one decision to another, and from what `ran` to what then `runs`. `name`: of the first, "" for none."""
+    """From one decision to another, and from what `ran` to what then `runs`. `name`: of the first, "" for none.
+
+    `gaps_s`: how long each update in place leaves its site without the replica; None: nobody knows.
+    """
     steps = tuple(
-        step
+        replace(step, gap_s=gaps_s.get((service, step.after.site), 0.0))
+        if gaps_s is not None and step.act is Act.UPDATE and step.after
+        else step
         for service in sorted(ran.keys() | runs.keys())
         for step in _steps(service, ran.get(service, Counter()), runs.get(service, Counter()))
     )
@@ -92,11 +112,14 @@ def settled(
     now_s: float,
     braked: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
     handed_over: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
-) -> list[Claim]:
-    """The claims once every holder has obeyed: the loop's own steps, taken until none is left."""
+    updates: Mapping[ServiceRef, UpdateRules] = MappingProxyType({}),
+) -> Settled:
+    """The loop's own steps, taken until none is left."""
     ids = (f"planned-{number}" for number in count())
     held = {claim.id: claim for claim in claims}
-    for _ in range(MAX_ROUNDS):
+    before = _counts(claims)
+    least = Counter(before)
+    for _ in range(MAX_ROUNDS + ROUNDS_IN_PLACE * max(before.values(), default=0)):
         changed = diff(
             wants,
             list(held.values()),
@@ -109,12 +132,33 @@ def settled(
             lost_after_s=lost_after_s,
             braked=braked,
             handed_over=handed_over,
+            updates=updates,
         )
         if not changed:
             break
         held |= {claim.id: claim for claim in changed}
+        held = {id: claim for id, claim in held.items() if claim.phase is not ClaimPhase.RELEASED}
+        now = _counts(held.values())
+        least = Counter({place: min(least[place], now[place]) for place in before})
         now_s += DRAIN_S
-    return [claim for claim in held.values() if claim.phase in LIVE]
+    after = _counts(held.values())
+    in_place = frozenset(place for place in before if least[place] < min(before[place], after[place]))
+    return Settled([claim for claim in held.values() if claim.phase in LIVE], in_place)
+
+
+def _counts(claims: Iterable[Claim]) -> Counter[Place]:
+    live = (c for c in claims if c.phase in LIVE)
+    return Counter((c.hold.service, c.site) for c in live if isinstance(c.hold, ReplicaHold))
+
+
+def gaps(
+    in_place: Iterable[Place], after: Sequence[Claim], sizes: Mapping[str, int], down_bps: Mapping[SiteName, float]
+) -> dict[Place, float]:
+    """For how long each of them is without a replica: it drains, then the next is fetched; a load nobody can tell."""
+    digests = {(c.hold.service, c.site): c.hold.digest for c in after if isinstance(c.hold, ReplicaHold)}
+    return {
+        place: DRAIN_S + HANDED_S + 8 * sizes.get(digests[place], 0) / down_bps.get(place[1], inf) for place in in_place
+    }
 
 
 def transfers(

@@ -9,24 +9,13 @@ from orchestrator.model.claims import Claim, ReplicaHold
 from orchestrator.model.ids import DecisionId, Digest, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef
 from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
-from orchestrator.model.specs import SiteKind, SiteSpec, Variant
+from orchestrator.model.specs import SiteSpec
 from orchestrator.reconcile.observed import Observed
-from orchestrator.reconcile.pacing import Pace, Pacing, pacing_of
+from orchestrator.reconcile.pacing import Pace, pacing_of
+from orchestrator.reconcile.starting import FreePlaces, Starter, Updating, Want, Writer
+from orchestrator.reconcile.updating import UpdateRules
 
 DRAIN_S = 2.0  # calls under way end; a caller's retry budget covers longer ones
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """So many replicas of one variant at one site."""
-
-    service: ServiceRef
-    version: VersionRef
-    variant: Variant
-    digest: Digest
-    need: Resources
-    site: SiteName
-    count: int
 
 
 def replica_phases(claims: Sequence[Claim], observed: Observed) -> dict[ReplicaId, ReplicaPhase]:
@@ -59,6 +48,7 @@ def diff(
     braked: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
     leaving: Mapping[ServiceRef, Collection[SiteName]] = MappingProxyType({}),
     handed_over: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
+    updates: Mapping[ServiceRef, UpdateRules] = MappingProxyType({}),
 ) -> list[Claim]:
     """Claims to write so that the ledger comes a step closer to `wants`; empty once they agree, or while it waits.
 
@@ -67,9 +57,9 @@ def diff(
     `paces`: how fast replicas start, of the services that limit it; `sizes`: bytes of each artifact by digest.
     `braked`: silent nodes that a service waits for, however long; `leaving`: sites that a service's calls still leave:
     what serves there stays until they have; `handed_over`: draining nodes that a service leaves as if no want were
-    for them.
+    for them; `updates`: how each service's replicas change, by default beside where there is room, else in place.
     """
-    writer = _Writer(decision, epoch, now_s)
+    writer = Writer(decision, epoch, now_s)
     phases = replica_phases(claims, observed)
     judge = _Judge(observed, phases, lost_after_s, braked, leaving, handed_over, now_s)
     pacing = pacing_of(paces, sizes, claims, phases, now_s)
@@ -81,20 +71,11 @@ def diff(
     for want in wants:
         by_service.setdefault(want.service, []).append(want)
     changed: list[Claim] = []
-    starter = _Starter(sites, _FreeNodes(sites, claims, observed), pacing, writer, ids)
+    starter = Starter(sites, FreePlaces(sites, claims, observed), pacing, writer, ids)
     for service in sorted(by_service.keys() | held.keys()):
-        changed += _diff_service(by_service.get(service, []), held.get(service, []), judge, starter, writer)
+        wanted, has, rules = by_service.get(service, []), held.get(service, []), updates.get(service, UpdateRules())
+        changed += _diff_service(wanted, has, rules, judge, starter, writer)
     return changed
-
-
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    decision: DecisionId
-    epoch: int
-    now_s: float
-
-    def move(self, claim: Claim, phase: ClaimPhase) -> Claim:
-        return replace(claim, phase=phase, epoch=self.epoch, since_s=self.now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +101,11 @@ class _Judge:
     def serves_or_may(self, claim: Claim) -> bool:
         return self.phases.get(claim.id) in (ReplicaPhase.READY, ReplicaPhase.UNKNOWN)
 
+    def silent(self, claim: Claim) -> bool:
+        """Nobody can tell it to stop."""
+        node = self.observed.nodes.get(claim.node) if claim.node is not None else None
+        return claim.node is not None and (node is None or node.phase is NodePhase.UNKNOWN)
+
     def called(self, claim: Claim) -> bool:
         """It answers calls that are still to move elsewhere."""
         service = claim.hold.service if isinstance(claim.hold, ReplicaHold) else None
@@ -140,31 +126,36 @@ class _Judge:
 def _diff_service(
     wants: Sequence[Want],
     held: Sequence[Claim],
+    rules: UpdateRules,
     judge: _Judge,
-    starter: "_Starter",
-    writer: _Writer,
+    starter: Starter,
+    writer: Writer,
 ) -> list[Claim]:
     changed: list[Claim] = []
-    live: list[Claim] = []
+    there: list[Claim] = []
     for claim in sorted(held, key=lambda c: c.id):
         if judge.gone(claim):
             changed.append(writer.move(claim, ClaimPhase.RELEASED))
-        elif claim.phase is not ClaimPhase.DRAINING:
-            live.append(claim)
+        else:
+            there.append(claim)
+    live = [claim for claim in there if claim.phase is not ClaimPhase.DRAINING]
     kept, surplus = _match(wants, live, judge)
     needs = {_kind_of(want): want.need for want in reversed(wants)}  # of equal ones the first
     changed += [now for claim in kept if (now := _kept_as(claim, needs[_kind(claim)], judge, writer)) != claim]
     has = Counter(_kind(claim) for claim in kept)
-    started = [starter.start(want) for want in wants for _ in range(want.count - has[_kind_of(want)])]
+    updating = Updating(rules, starter, there, kept, surplus, judge.serves, judge.silent)
+    started = [claim for want in wants for claim in updating.starts(want, want.count - has[_kind_of(want)])]
     wanted = sum(w.count for w in wants)
     ready = sum(judge.serves(c) for c in kept)
-    # A predecessor goes once every successor serves and has the calls, or when it serves nobody itself.
+    # A predecessor goes once every successor serves and has the calls, when it serves nobody itself, or to make room.
     changed += [
         writer.move(claim, ClaimPhase.DRAINING)
         for claim in surplus
-        if (ready >= wanted and not judge.called(claim)) or not judge.serves_or_may(claim)
+        if (ready >= wanted and not judge.called(claim))
+        or not judge.serves_or_may(claim)
+        or claim.id in updating.making_way
     ]
-    return changed + [claim for claim in started if claim is not None]
+    return changed + started
 
 
 _Kind = tuple[SiteName, VersionRef, Digest]  # what a claim and a want must agree on
@@ -179,7 +170,7 @@ def _kind(claim: Claim) -> _Kind:
     return claim.site, claim.hold.version, claim.hold.digest
 
 
-def _kept_as(claim: Claim, need: Resources, judge: _Judge, writer: _Writer) -> Claim:
+def _kept_as(claim: Claim, need: Resources, judge: _Judge, writer: Writer) -> Claim:
     """What a claim that stays becomes: bound once it serves, and of the amount that is known by now to be needed.
 
     Another amount is no other replica: what was measured of a hardware class holds for those that run there, too.
@@ -200,63 +191,3 @@ def _match(wants: Sequence[Want], live: Sequence[Claim], judge: _Judge) -> tuple
         kept += fitting[: want.count]
     taken = {c.id for c in kept}
     return kept, [c for c in live if c.id not in taken]
-
-
-@dataclass(frozen=True, slots=True)
-class _Starter:
-    """Writes claims for new replicas while room and pace last."""
-
-    sites: Mapping[SiteName, SiteSpec]
-    nodes: "_FreeNodes"
-    pacing: Pacing
-    writer: _Writer
-    ids: Iterator[str]
-
-    def start(self, want: Want) -> Claim | None:
-        """None when no node of the site has room, the site is not there (any more), or enough is starting.
-
-        The next tick looks again.
-        """
-        site = self.sites.get(want.site)
-        if site is None:
-            return None
-        edge = site.kind is SiteKind.EDGE
-        node = self.nodes.roomiest(want.site, want.need) if edge else None
-        if (edge and node is None) or not self.pacing.admit(want.service, want.site, want.digest):
-            return None
-        if node is not None:
-            self.nodes.take(want.site, node, want.need)
-        return Claim(
-            id=ReplicaId(f"{want.service.name}-{want.site}-{next(self.ids)}"),
-            site=want.site,
-            node=node,
-            need=want.need,
-            phase=ClaimPhase.RESERVED,
-            hold=ReplicaHold(want.service, want.version, want.variant, want.digest),
-            decision=self.writer.decision,
-            epoch=self.writer.epoch,
-            since_s=self.writer.now_s,
-        )
-
-
-class _FreeNodes:
-    """What each node of an edge site has left, while one diff hands it out."""
-
-    def __init__(self, sites: Mapping[SiteName, SiteSpec], claims: Sequence[Claim], observed: Observed) -> None:
-        attached = {name for name, node in observed.nodes.items() if node.phase is NodePhase.ATTACHED}
-        self._free = {
-            site.name: {node.name: node.capacity for node in site.nodes if node.name in attached}
-            for site in sites.values()
-        }
-        for claim in claims:
-            free = self._free.get(claim.site, {})
-            if claim.node is not None and claim.node in free:
-                free[claim.node] -= claim.need
-
-    def roomiest(self, site: SiteName, need: Resources) -> NodeName | None:
-        """The node with the most free memory that fits; the least name among equals."""
-        fitting = [(-free.memory_bytes, node) for node, free in self._free[site].items() if need.fits_in(free)]
-        return min(fitting)[1] if fitting else None
-
-    def take(self, site: SiteName, node: NodeName, need: Resources) -> None:
-        self._free[site][node] -= need

@@ -7,7 +7,7 @@ from orchestrator.model.ids import ServiceRef, SiteName
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.snapshot import Decision, Refusal, ServiceDecision
 from orchestrator.model.specs import ServiceSpec, SiteSpec, VariantSpec
-from orchestrator.reconcile.replicas import Want
+from orchestrator.reconcile.starting import Want
 
 # Refusals that make a site worse, not forbidden: while nothing better exists, callers would rather be answered late.
 BEARABLE = frozenset(

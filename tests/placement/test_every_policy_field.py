@@ -13,7 +13,7 @@ from orchestrator.model.ids import DecisionId, NodeName
 from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import ServiceDecision
-from orchestrator.model.specs import PolicySpec, ServiceSpec, SiteSpec, Variant
+from orchestrator.model.specs import NodeSpec, PolicySpec, ServiceSpec, SiteSpec, Variant
 from orchestrator.model.stored import Json, StoredObject
 from orchestrator.objects.policy_form import PlacementPolicyFields
 from orchestrator.objects.translate import freeze_of, policy_spec, service_spec, site_spec
@@ -22,7 +22,9 @@ from orchestrator.reconcile.assignments import assignments
 from orchestrator.reconcile.brake import Heard, braked, outages
 from orchestrator.reconcile.observed import Observed, SeenNode, SeenReplica
 from orchestrator.reconcile.pacing import pace_of
-from orchestrator.reconcile.replicas import Want, diff
+from orchestrator.reconcile.replicas import diff
+from orchestrator.reconcile.starting import Want
+from orchestrator.reconcile.updating import rules_of
 from tests.objects.documents_by_kind import document, leaves, stored, variant
 from tests.placement.worlds import (
     POLICY,
@@ -164,6 +166,36 @@ def _changes(one: ServiceSpec, held: list[Claim], observed: Observed, patience_s
     return sorted((str(c.site), c.phase.value) for c in changed)
 
 
+def updated(spec: Spec) -> object:
+    """How the second version comes to a node that has room for one replica and a half."""
+    return _updated(spec, Resources(100 << 20, 8_000))
+
+
+def updated_with_room(spec: Spec) -> object:
+    return _updated(spec, Resources(1 << 30, 8_000))
+
+
+def _updated(spec: Spec, room: Resources) -> object:
+    one = wanted(spec)[1]
+    other = claim("edge-b", one, version="digits-1")
+    site = replace(edge("edge-b"), nodes=(NodeSpec(NodeName("edge-b-0"), room),), capacity=room)
+    seen = SeenReplica(other.id, "i", ReplicaPhase.READY)
+    node = SeenNode(NodeName("edge-b-0"), site.name, NodePhase.ATTACHED, 0.0, room, "", 1, {other.id: seen})
+    built = one.version.variants[0]
+    return diff(
+        [Want(one.ref, one.version.ref, built.variant, built.digest, built.need, site.name, 1)],
+        [other],
+        Observed({node.node: node}, {}),
+        {site.name: site},
+        decision=DecisionId("d"),
+        epoch=1,
+        now_s=30.0,
+        ids=iter("0123"),
+        lost_after_s={},
+        updates={one.ref: rules_of(one.policy)},
+    )
+
+
 def assigned(spec: Spec) -> object:
     """What the node is told."""
     _, one, held = _held(spec)
@@ -229,6 +261,9 @@ CASES = {
     "stability.freeze": Case(["Fri 16:00-Mon 06:00 UTC"], look=placed_over_running),
     "rollout.max_concurrent_changes": Case(1, look=started),
     "isolation": Case("process", look=placed_beside),
+    "replicas.single_writer": Case(True, {"replicas": {"min": 1, "max": 1}}, updated_with_room),
+    "rollout.in_place": Case(False, look=updated),
+    "rollout.max_surge": Case(0, look=updated_with_room),
     "rollout.window_s": Case(20.0, {"bandwidth": {"rollout_mbps_per_site": 0.3}}, started_at_another),
 }  # fmt: skip
 

@@ -92,6 +92,7 @@ def step_by_step(world: Snapshot, decision: Decision, observed: Observed) -> lis
             lost_after_s={},
         )
         held |= {c.id: c for c in changed}
+        held = {id: c for id, c in held.items() if c.phase is not ClaimPhase.RELEASED}
         nodes = {
             name: replace(
                 node,
@@ -113,7 +114,7 @@ def test_a_plan_says_what_the_loops_own_steps_come_to(world: Snapshot) -> None:
     decision, observed = place(world, PlacementSettings(), 0), seen_world(world)
     by_name = {site.name: site for site in world.sites}
     wanted = wants(decision, world.services, world.claims, by_name)
-    planned = running(settled(wanted, world.claims, observed, by_name, {}, 100.0))
+    planned = running(settled(wanted, world.claims, observed, by_name, {}, 100.0).claims)
     came = running(step_by_step(world, decision, observed))
     edges = {site.name for site in world.sites if site.nodes}
     for one in decision.services:
@@ -125,7 +126,7 @@ def replanned(world: Snapshot, under: Snapshot) -> tuple[Plan, list[Claim]]:
     before, after = place(world, SETTINGS, 0), place(under, SETTINGS, 0)
     by_name, observed = {s.name: s for s in under.sites}, seen_world(under)
     wanted = wants(after, under.services, under.claims, by_name)
-    held = settled(wanted, under.claims, observed, by_name, {}, 100.0)
+    held = settled(wanted, under.claims, observed, by_name, {}, 100.0).claims
     limits = {s.ref: s.policy.latency_p99_ms for s in under.services}
     return effect(before, after, running(under.claims), running(held), limits, "d-1"), held
 

@@ -14,7 +14,9 @@ from orchestrator.model.resources import Resources
 from orchestrator.model.specs import NodeSpec, SiteKind, SiteSpec, Variant
 from orchestrator.reconcile.observed import Observed, SeenCloudReplica, SeenNode, SeenReplica
 from orchestrator.reconcile.pacing import Pace
-from orchestrator.reconcile.replicas import DRAIN_S, Want, diff, replica_phases
+from orchestrator.reconcile.replicas import DRAIN_S, diff, replica_phases
+from orchestrator.reconcile.starting import Want
+from orchestrator.reconcile.updating import UpdateRules
 
 DIGITS = ServiceRef("default", "digits")
 V1, V2 = VersionRef("default", "digits-1"), VersionRef("default", "digits-2")
@@ -48,6 +50,8 @@ class Fleet:
     now_s: float = 0.0
     paces: Mapping[ServiceRef, Pace] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    updates: Mapping[ServiceRef, UpdateRules] = field(default_factory=dict)
+    fleet: Mapping[SiteName, SiteSpec] = field(default_factory=lambda: SITES)
     ids: Iterator[str] = field(default_factory=lambda: (str(n) for n in count()))
 
     def observed(self) -> Observed:
@@ -83,7 +87,7 @@ class Fleet:
             wants,
             list(self.claims.values()),
             self.observed(),
-            SITES,
+            self.fleet,
             decision=DecisionId("d"),
             epoch=1,
             now_s=self.now_s,
@@ -91,6 +95,7 @@ class Fleet:
             lost_after_s={DIGITS: LOST_AFTER_S},
             paces=self.paces,
             sizes=self.sizes,
+            updates=self.updates,
         )
         for claim in changed:
             if claim.phase is ClaimPhase.RELEASED:
