@@ -10,7 +10,7 @@ from orchestrator.control.seams import Store
 from orchestrator.control.snapshots import Taken
 from orchestrator.errors import Damaged, NotFound
 from orchestrator.model.claims import Claim, ReplicaHold
-from orchestrator.model.ids import ServiceRef
+from orchestrator.model.ids import ServiceRef, SiteName, VersionRef
 from orchestrator.model.inputs import DecisionInputs
 from orchestrator.model.snapshot import Decision
 from orchestrator.reconcile.damping import Admitted, Watch, Watches, admit, hold_told, made, remembered, told, watched
@@ -67,7 +67,13 @@ class Damper:
         self.watches = made(self.watches, before, after, now_s)
 
     def steps(
-        self, current: Decision, judged: Decision, claims: tuple[Claim, ...], observed: Observed, now_s: float
+        self,
+        current: Decision,
+        judged: Decision,
+        claims: tuple[Claim, ...],
+        observed: Observed,
+        versions: Mapping[ServiceRef, Mapping[SiteName, VersionRef]],
+        now_s: float,
     ) -> dict[ServiceRef, Step]:
         """The shares that gateways get next. They count from when `publish` said that they have them."""
         held, elapsed_s = held_shares(self._routes), now_s - self._stepped_s
@@ -76,7 +82,7 @@ class Damper:
             s.service: step_service(
                 s,
                 fresh.get(s.service, s),
-                serving_replicas(s, claims, observed),
+                serving_replicas(s, claims, observed, versions.get(s.service, {})),
                 held.get(s.service, {}),
                 elapsed_s,
             )

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 from orchestrator.api.seams import NodeReplica, NodeView, Part
 from orchestrator.control.observations import Observations
-from orchestrator.model.ids import NodeName
+from orchestrator.control.rollouts import RolloutStatus
+from orchestrator.model.ids import NodeName, ServiceRef
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase
 from orchestrator.model.stored import Key
 from orchestrator.reconcile.observed import SeenNode, SeenReplica
+from orchestrator.reconcile.rollouts import RolloutPhase
 
 
 def unreadable_parts(unreadable: Mapping[Key, str]) -> tuple[Part, ...]:
@@ -16,6 +18,15 @@ def unreadable_parts(unreadable: Mapping[Key, str]) -> tuple[Part, ...]:
     return tuple(
         Part(key.kind.lower(), f"{key.namespace}/{key.name}".lstrip("/"), "unreadable", reason, 0.0)
         for key, reason in sorted(unreadable.items())
+    )
+
+
+def rollout_parts(rollouts: Mapping[ServiceRef, RolloutStatus]) -> tuple[Part, ...]:
+    """Versions that are on their way out, or were taken back."""
+    return tuple(
+        Part("rollout", str(service), one.rollout.phase.value.lower(), one.sentence, 0.0)
+        for service, one in sorted(rollouts.items())
+        if one.rollout.phase is not RolloutPhase.DONE
     )
 
 

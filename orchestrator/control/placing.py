@@ -15,6 +15,7 @@ from orchestrator.control.nodes import node_statuses
 from orchestrator.control.observations import Observations
 from orchestrator.control.publishing import NodeState, assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
+from orchestrator.control.rollouts import Stepped, step_rollouts, versions_by_site
 from orchestrator.control.seams import Cloud, Papers, Store
 from orchestrator.control.snapshots import Taken, take_snapshot
 from orchestrator.control.statuses import problem_statuses, service_statuses, version_failures
@@ -36,6 +37,7 @@ from orchestrator.reconcile.observed import Observed
 from orchestrator.reconcile.peers import peers
 from orchestrator.reconcile.replicas import diff
 from orchestrator.reconcile.routes import ServiceRoutes, service_routes
+from orchestrator.reconcile.staging import Counted, staged
 from orchestrator.reconcile.wants import wants
 
 log = logging.getLogger(__name__)
@@ -112,6 +114,7 @@ class PlacementLoop:
         self.current: Current | None = None
         self.judgement: Judgement | None = None
         self.stays: Mapping[ServiceRef, str] = {}  # what the last tick found cannot leave a draining node, and why
+        self.stepped = Stepped()  # the rollouts as the last tick wrote them
         self.unreadable: Mapping[Key, str] = {}  # objects that the last tick left out, and why
 
     async def tick(self, lease: Lease) -> None:
@@ -168,7 +171,7 @@ class PlacementLoop:
         """Why the service is not as the last tick would have it, or as operators asked; "" where it is."""
         stays = self.stays.get(service)
         draining = f"it has replicas on a draining node, and nothing else can take them: {stays}" if stays else ""
-        return "; ".join(filter(None, (self.damper.told(service, running), draining)))
+        return "; ".join(filter(None, (self.damper.told(service, running), draining, self.stepped.held(service))))
 
     def too_early(self, world: World, observed: Observed, now_s: float) -> bool:
         """Whether it is too early to judge: the links have not said yet what runs."""
@@ -221,9 +224,12 @@ class PlacementLoop:
         now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         sites = {s.name: s for s in taken.snapshot.sites}
         judged = self.judgement.decision if self.judgement else current.decision
-        steps = self.damper.steps(current.decision, judged, world.claims, observed, now_s)
+        stepped = self._step_rollouts(current.decision, world, taken, observed, now_s, wall_s)
+        versions = versions_by_site(current.decision, stepped.rollouts, world.claims)
+        steps = self.damper.steps(current.decision, judged, world.claims, observed, versions, now_s)
+        wanted = wants(current.decision, taken.snapshot.services, world.claims, sites)
         changed = diff(
-            wants(current.decision, taken.snapshot.services, world.claims, sites),
+            staged(wanted, versions, world.claims, taken.versions, sites),
             world.claims,
             observed,
             sites,
@@ -242,13 +248,15 @@ class PlacementLoop:
         claims = _after(world.claims, changed)
         assigned = await self._assigned(world, taken, observed, claims, wall_s)
         routes = [
-            service_routes(s, current.id, claims, observed, steps[s.service].zones) for s in current.decision.services
+            service_routes(s, current.id, claims, observed, steps[s.service].zones, versions.get(s.service, {}))
+            for s in current.decision.services
         ]
         above = {node: _above(node, world, observed) for node in assigned}
         puts = [_assignment_put(node, state, above[node]) for node, state in sorted(assigned.items())]
-        puts += service_statuses(current, routes, claims, observed, world, taken.problems, self.damper.holds())
+        holds = self.damper.holds()
+        puts += service_statuses(current, routes, claims, observed, world, taken.problems, holds, stepped.told)
         puts += problem_statuses(taken.problems, world)
-        puts += version_failures(world, claims, observed)
+        puts += version_failures(world, claims, observed, stepped.rollouts)
         puts += node_statuses(world, claims, observed, self.stays)
         written = await asyncio.to_thread(
             self._store.commit,
@@ -274,9 +282,19 @@ class PlacementLoop:
         self.current = current
         await self._publish(lease, routes, assigned, revisions, taken, world)
         self.damper.published(routes, now_s)
-        wanted = cloud_replicas(claims, wall_s)
-        self._observations.forget_failures({(ServiceRef(w.namespace, w.service), _version(w)) for w in wanted})
-        self.region.bring_to(wanted, self._clock.now_s())
+        self.stepped = stepped
+        cloud = cloud_replicas(claims, wall_s)
+        self._observations.forget_failures({(ServiceRef(w.namespace, w.service), _version(w)) for w in cloud})
+        self.region.bring_to(cloud, self._clock.now_s())
+
+    def _step_rollouts(
+        self, decision: Decision, world: World, taken: Taken, observed: Observed, now_s: float, wall_s: float
+    ) -> Stepped:
+        def counted(service: ServiceRef, since_wall_s: float) -> Counted:
+            return self._observations.demand.outcomes(service, now_s - (wall_s - since_wall_s))
+
+        snapshot = taken.snapshot
+        return step_rollouts(decision, snapshot.services, snapshot.sites, world, observed, counted, wall_s)
 
     async def _assigned(
         self, world: World, taken: Taken, observed: Observed, claims: list[Claim], wall_s: float

@@ -31,7 +31,7 @@ from orchestrator.control.joining import Joining
 from orchestrator.control.leader import Leader
 from orchestrator.control.nodes import NODE, merged, schedule, scheduling_told
 from orchestrator.control.observations import Observations
-from orchestrator.control.parts import node_views, running_parts, unreadable_parts
+from orchestrator.control.parts import node_views, rollout_parts, running_parts, unreadable_parts
 from orchestrator.control.placing import PlacementLoop
 from orchestrator.control.planning import as_written, plan, with_objects
 from orchestrator.control.registering import pushed_version
@@ -228,6 +228,7 @@ class Plane:
             sequence=sequence,
             parts=(
                 *unreadable_parts(self.placing.unreadable),
+                *rollout_parts(self.placing.stepped.told),
                 *running_parts(self.observations, self.placing.region.problem, now_s, told),
             ),
             nodes=node_views(self.observations, now_s),

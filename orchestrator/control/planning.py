@@ -6,6 +6,7 @@ from dataclasses import replace
 from orchestrator.clock import Clock
 from orchestrator.control.observations import Observations
 from orchestrator.control.placing import PlacementLoop
+from orchestrator.control.rollouts import ended_rollouts, versions_by_site
 from orchestrator.control.world import World, world_of
 from orchestrator.errors import Unavailable
 from orchestrator.model.ids import SiteName
@@ -13,6 +14,7 @@ from orchestrator.model.plan import ObjectChange, Plan, Problem
 from orchestrator.model.stored import Put, StoredObject
 from orchestrator.model.view import PlacementView
 from orchestrator.reconcile.planning import effect, gaps, running, settled, transfers
+from orchestrator.reconcile.staging import staged
 from orchestrator.reconcile.viewing import view
 from orchestrator.reconcile.wants import wants
 from orchestrator.store import check_write
@@ -47,7 +49,8 @@ async def plan(
     proposal = await placing.propose(world, observed, now_s)
     taken, decision = proposal.taken, proposal.decision
     services, sites = taken.snapshot.services, {site.name: site for site in taken.snapshot.sites}
-    wanted = wants(decision, services, world.claims, sites)
+    versions = versions_by_site(decision, ended_rollouts(world), world.claims)
+    wanted = staged(wants(decision, services, world.claims, sites), versions, world.claims, taken.versions, sites)
     reached = settled(
         wanted,
         world.claims,

@@ -1,5 +1,6 @@
 """What gateways counted, once it was looked at: fronts by zone, nodes' agents on their own LAN."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -8,6 +9,7 @@ from orchestrator.control.refusals import MOST_NAME, Refusals
 from orchestrator.model.ids import FrontName, NodeName, ServiceRef, SiteName, ZoneName
 from protos.link.v1 import link_pb2
 
+MOST_OUTCOMES = 512  # of one service at one site: minutes, at two reports a second
 MOST_RPS = 1e6  # of one service in one zone, by one reporter
 Key = TypeVar("Key", tuple[ServiceRef, ZoneName], tuple[ServiceRef, SiteName])
 
@@ -19,6 +21,16 @@ class _Totals:
     epoch: int
     at_s: float
     calls: dict[ServiceRef, int]
+    failed: dict[ServiceRef, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Calls on a site's LAN between two reports of a node, and those of them that failed."""
+
+    at_s: float
+    calls: int
+    failed: int
 
 
 @dataclass(slots=True)
@@ -28,6 +40,7 @@ class ReportedDemand:
     _by_site: CountedCalls[tuple[ServiceRef, SiteName]] = field(default_factory=CountedCalls)
     _counted_s: dict[FrontName, float] = field(default_factory=dict)  # up to when a front has said what it counted
     _totals: dict[NodeName, _Totals] = field(default_factory=dict)
+    _outcomes: dict[tuple[ServiceRef, SiteName], deque[_Outcome]] = field(default_factory=dict)
 
     def front_attached(self, front: FrontName) -> None:
         """What it counted while it was away came over all that time, and its next report says over how long."""
@@ -53,10 +66,12 @@ class ReportedDemand:
         """A node's totals, less what they were. The first that we hear says nothing of when those calls came."""
         source, site, before = f"node/{node}", SiteName(state.hello.site), self._totals.get(node)
         totals = {ServiceRef(one.namespace, one.service): one.calls for one in state.report.demand}
-        self._totals[node] = _Totals(state.hello.epoch, now_s, totals)
+        failures = {ServiceRef(one.namespace, one.service): one.failed for one in state.report.demand}
+        self._totals[node] = _Totals(state.hello.epoch, now_s, totals, failures)
         if before is None or now_s <= before.at_s:
             return
-        earlier = before.calls if before.epoch == state.hello.epoch else {}
+        same = before.epoch == state.hello.epoch
+        earlier, failed_earlier = (before.calls, before.failed) if same else ({}, {})
         for service, total in totals.items():
             calls = total - earlier.get(service, 0)
             reason = _impossible(service, "", calls, now_s - before.at_s)
@@ -64,6 +79,10 @@ class ReportedDemand:
                 self.refusals.add("demand", f"{source}: {service} on its LAN", reason, now_s)
             elif calls:
                 self._count(self._by_site, (service, site), source, calls, before.at_s, now_s)
+                failed = min(max(failures[service] - failed_earlier.get(service, 0), 0), calls)
+                self._outcomes.setdefault((service, site), deque(maxlen=MOST_OUTCOMES)).append(
+                    _Outcome(now_s, calls, failed)
+                )
         self._by_site.heard(source, before.at_s, now_s)
 
     def by_zone_rps(self, now_s: float) -> dict[tuple[ServiceRef, ZoneName], float]:
@@ -73,6 +92,15 @@ class ReportedDemand:
     def by_site_rps(self, now_s: float) -> dict[tuple[ServiceRef, SiteName], float]:
         """The same of callers on the LAN of each site."""
         return self._by_site.forecasts_rps(now_s)
+
+    def outcomes(self, service: ServiceRef, since_s: float) -> dict[SiteName, tuple[int, int]]:
+        """For each site the calls of its own LAN that were counted since then, and those of them that failed."""
+        found: dict[SiteName, tuple[int, int]] = {}
+        for (one, site), kept in self._outcomes.items():
+            recent = [each for each in kept if each.at_s > since_s] if one == service else []
+            if recent:
+                found[site] = (sum(each.calls for each in recent), sum(each.failed for each in recent))
+        return found
 
     def _count(
         self, counted: CountedCalls[Key], key: Key, source: str, calls: int, since_s: float, now_s: float

@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 
 from orchestrator.control.nodes import orders_in
 from orchestrator.control.observations import Observations
+from orchestrator.control.rollouts import given_up
 from orchestrator.control.world import World, lost_after_s, phase_of
 from orchestrator.errors import InvalidRequest
 from orchestrator.model.claims import Claim, ReplicaHold
-from orchestrator.model.ids import NodeName, ServiceRef, SiteName, ZoneName
+from orchestrator.model.ids import NodeName, ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.nodes import NodeOrders
 from orchestrator.model.phases import ClaimPhase, NodePhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import Decision, ServiceDecision, Snapshot
-from orchestrator.model.specs import SILENT, Isolation, NodeSpec, ServiceSpec, SiteSpec, Variant
+from orchestrator.model.specs import SILENT, Isolation, NodeSpec, ServiceSpec, SiteSpec, Variant, VersionSpec
 from orchestrator.model.stored import Key, StoredObject
 from orchestrator.objects.translate import (
     freeze_of,
@@ -48,6 +49,7 @@ class Taken:
     updates: Mapping[ServiceRef, UpdateRules]
     braked: Mapping[ServiceRef, Mapping[NodeName, Outage]]  # silent nodes that are waited for, however long
     declared_sites: frozenset[SiteName]
+    versions: Mapping[VersionRef, VersionSpec]  # those that can be read
     capacities: Mapping[SiteName, Resources]  # of all that is attached or holds something, cordoned or not
     handed_over: Mapping[ServiceRef, frozenset[NodeName]]  # draining nodes that a service is to leave
     problems: Mapping[ServiceRef, str]  # services that cannot even be considered, and why
@@ -126,6 +128,7 @@ def take_snapshot(
         braked=held_back,
         # Fronts keep the nodes of a site that cannot be read: they serve until what they hold runs elsewhere.
         declared_sites=frozenset(SiteName(key.name) for key in world.objects.get("Site", {})),
+        versions={VersionRef(one.key.namespace, one.key.name): version_spec(one) for one in world.of("ModelVersion")},
         capacities={site.name: site.capacity for site in whole},
         handed_over=handed_over(world.claims, orders, staying),
         problems=problems,
@@ -303,7 +306,8 @@ def _no_version(service: StoredObject, world: World) -> str:
 
 def _usable_version(world: World, service: StoredObject, ref: ServiceRef) -> StoredObject | None:
     """The wanted version; while that has failed to load, the one that runs."""
-    loadable = [v for v in world.of("ModelVersion") if v.status.get("phase") != "Failed"]
+    aborted = given_up(service, world)
+    loadable = [v for v in _loadable(world) if v.key.name != aborted] or _loadable(world)
     policy = policy_of(service, world.of("PlacementPolicy"))
     # A service that follows a model takes the newest version that its policy accepts: a worse one stops nothing.
     accepted = [v for v in loadable if service.spec.get("version") or _accurate_enough(v, service, policy)]
@@ -313,14 +317,20 @@ def _usable_version(world: World, service: StoredObject, ref: ServiceRef) -> Sto
     return next(_running_versions(world, ref), None)
 
 
+def _loadable(world: World) -> list[StoredObject]:
+    return [version for version in world.of("ModelVersion") if version.status.get("phase") != "Failed"]
+
+
 def _running_versions(world: World, ref: ServiceRef) -> Iterator[StoredObject]:
     """Those that load, the newest name first."""
+    service = world.find("ModelService", ref.namespace, ref.name)
+    aborted = given_up(service, world) if service else None
     running = {
         claim.hold.version
         for claim in world.claims
         if isinstance(claim.hold, ReplicaHold) and claim.hold.service == ref and claim.phase is ClaimPhase.BOUND
     }
-    for version in sorted(running, reverse=True):
+    for version in sorted(running, key=lambda one: (one.name != aborted, one), reverse=True):
         stored = world.find("ModelVersion", version.namespace, version.name)
         if stored is not None and stored.status.get("phase") != "Failed":
             yield stored

@@ -3,14 +3,16 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
+from orchestrator.control.rollouts import RolloutStatus, rollout_json
 from orchestrator.control.world import World
 from orchestrator.model.claims import Claim, ReplicaHold
-from orchestrator.model.ids import DecisionId, ServiceRef
+from orchestrator.model.ids import DecisionId, ServiceRef, SiteName, VersionRef
 from orchestrator.model.phases import ReplicaPhase
 from orchestrator.model.snapshot import Decision, ServiceDecision
 from orchestrator.model.stored import Json, Key, Put, StoredObject
 from orchestrator.reconcile.observed import Observed, SeenReplica
 from orchestrator.reconcile.replicas import replica_phases
+from orchestrator.reconcile.rollouts import Rollout, RolloutPhase
 from orchestrator.reconcile.routes import ServiceRoutes
 
 CRASHES = 3  # in a row, of a replica's own process: then it is the model and not the moment
@@ -46,6 +48,7 @@ def service_statuses(
     world: World,
     problems: Container[ServiceRef],
     holds: Mapping[ServiceRef, Hold],
+    rollouts: Mapping[ServiceRef, RolloutStatus],
 ) -> list[Put]:
     """The status of each service that can be judged; the store leaves an unchanged one alone."""
     puts: list[Put] = []
@@ -54,6 +57,9 @@ def service_statuses(
         stored = world.objects.get("ModelService", {}).get(key)
         if stored is not None and decided.service not in problems:
             status = _service_status(current, decided, service, claims, observed, stored.status, holds)
+            if rollout := rollouts.get(decided.service):
+                status["rollout"] = rollout_json(rollout)
+                status["conditions"] = [*_conditions(status), _updated(rollout)]
             puts.append(Put(key, stored.owner, None, status=status))
     return puts
 
@@ -85,6 +91,19 @@ def _service_status(
             condition("Stable", hold is None, *((hold.reason, hold.message) if hold else ("NothingHeld", ""))),
         ],
     }
+
+
+def _conditions(status: Mapping[str, Json]) -> list[Json]:
+    found = status.get("conditions")
+    return found if isinstance(found, list) else []
+
+
+def _updated(rollout: RolloutStatus) -> Json:
+    """Whether every site has the version that is wanted."""
+    one = rollout.rollout
+    done = one.phase is RolloutPhase.DONE and not one.failed
+    reason = "EverySite" if done else "SitesFailed" if one.phase is RolloutPhase.DONE else one.phase.value
+    return condition("Updated", done, reason, rollout.sentence)
 
 
 def ready_message(service: StoredObject) -> str:
@@ -158,8 +177,13 @@ def _seen(claim: Claim, observed: Observed) -> SeenReplica | None:
     return node.replicas.get(claim.id) if node else None
 
 
-def version_failures(world: World, claims: Sequence[Claim], observed: Observed) -> list[Put]:
-    """Versions whose model did not load where they were placed, or ends again and again: failed, with the reason."""
+def version_failures(
+    world: World, claims: Sequence[Claim], observed: Observed, rollouts: Mapping[ServiceRef, Rollout]
+) -> list[Put]:
+    """Versions whose model did not load where they were placed, or ends again and again: failed, with the reason.
+
+    While one goes out, its rollout says how many sites may fail.
+    """
     reasons: dict[Key, str] = {}
     for claim in claims:
         seen = _seen(claim, observed)
@@ -167,9 +191,13 @@ def version_failures(world: World, claims: Sequence[Claim], observed: Observed) 
             if 0 < seen.restarts < CRASHES:
                 continue  # its node starts it again, and that may help
             version = claim.hold.version
+            if _counted_by_rollout(rollouts.get(claim.hold.service), version, claim.site):
+                continue
             reasons[Key("ModelVersion", version.namespace, version.name)] = f"at {claim.site}: {seen.reason}"
     for cloud in observed.cloud.values():
-        if cloud.seen.phase is ReplicaPhase.FAILED:
+        if cloud.seen.phase is ReplicaPhase.FAILED and not _counted_by_rollout(
+            rollouts.get(cloud.service), cloud.version, cloud.site
+        ):
             key = Key("ModelVersion", cloud.version.namespace, cloud.version.name)
             reasons[key] = f"at {cloud.site}: {cloud.seen.reason}"
     puts: list[Put] = []
@@ -182,3 +210,10 @@ def version_failures(world: World, claims: Sequence[Claim], observed: Observed) 
             }
             puts.append(Put(key, stored.owner, None, status=status))
     return puts
+
+
+def _counted_by_rollout(rollout: Rollout | None, version: VersionRef, site: SiteName) -> bool:
+    """It may go out all the same: the site goes back to what it served, or has."""
+    if rollout is None or rollout.version != version or rollout.phase is RolloutPhase.ABORTED:
+        return False
+    return rollout.phase is RolloutPhase.PROGRESSING or site in rollout.failed

@@ -207,6 +207,11 @@ class PolicySpec:
     max_surge: int | None = None  # of one site: replicas of another version beyond those wanted; None: what fits
     in_place: bool = True  # False: an update waits for room rather than leave a site without the replica
     single_writer: bool = False  # never two replicas that serve at the same time
+    wave_sites: float | None = None  # that another version goes to at a time, below 1 a part of all; None: all at once
+    wave_pause_s: float = 30.0  # a wave that is ready is watched for so long
+    max_failures: int = 0  # sites that may fail before a rollout is taken back everywhere
+    ready_within_s: float = 1_800.0
+    max_error_share: float = 0.5  # of the calls at a site with the new version
 
 
 @dataclass(frozen=True, slots=True)

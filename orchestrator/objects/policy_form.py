@@ -177,6 +177,26 @@ class Rollout(Strict):
         default=True, description="false: an update waits for room rather than leave a site without the replica"
     )
 
+    wave_sites: Annotated[float, Field(gt=0, le=10_000)] | None = Field(
+        default=None,
+        description="that another version goes to at a time: a number, or below 1 a part of all; default: all at once",
+    )
+    pause_s: NotNegative = Field(default=30.0, description="for so long a wave that is ready is watched")
+    max_failures: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0, description="sites that may fail and go back; with one more every site does"
+    )
+    ready_within_s: Positive = Field(default=1_800.0, description="a replica that takes longer has failed")
+    max_error_share: Fraction = Field(
+        default=0.5, description="a site has failed if more of its LAN's calls do while its wave is watched"
+    )
+
+    @field_validator("wave_sites")
+    @classmethod
+    def _whole(cls, sites: float | None) -> float | None:
+        if sites is not None and sites > 1 and sites != int(sites):
+            raise refuse("give a whole number of sites, or a part below 1", "", sites)
+        return sites
+
     @model_validator(mode="after")
     def _can_update(self) -> Self:
         if self.max_surge == 0 and not self.in_place:

@@ -136,6 +136,11 @@ def policy_spec(stored: StoredObject) -> PolicySpec:
         max_surge=spec.rollout.max_surge,
         in_place=spec.rollout.in_place,
         single_writer=spec.replicas.single_writer,
+        wave_sites=spec.rollout.wave_sites,
+        wave_pause_s=spec.rollout.pause_s,
+        max_failures=spec.rollout.max_failures,
+        ready_within_s=spec.rollout.ready_within_s,
+        max_error_share=spec.rollout.max_error_share,
     )
 
 

@@ -98,6 +98,10 @@ class _Judge:
     def serves(self, claim: Claim) -> bool:
         return self.phases.get(claim.id) is ReplicaPhase.READY
 
+    def served(self, claim: Claim) -> bool:
+        """It did, before its node fell silent."""
+        return claim.phase is ClaimPhase.BOUND and self.phases.get(claim.id) is ReplicaPhase.UNKNOWN
+
     def serves_or_may(self, claim: Claim) -> bool:
         return self.phases.get(claim.id) in (ReplicaPhase.READY, ReplicaPhase.UNKNOWN)
 
@@ -147,15 +151,29 @@ def _diff_service(
     started = [claim for want in wants for claim in updating.starts(want, want.count - has[_kind_of(want)])]
     wanted = sum(w.count for w in wants)
     ready = sum(judge.serves(c) for c in kept)
+    updated = _updated(wants, kept, judge)
     # A predecessor goes once every successor serves and has the calls, when it serves nobody itself, or to make room.
     changed += [
         writer.move(claim, ClaimPhase.DRAINING)
         for claim in surplus
-        if (ready >= wanted and not judge.called(claim))
+        if ((ready >= wanted or claim.site in updated) and not judge.called(claim))
         or not judge.serves_or_may(claim)
         or claim.id in updating.making_way
     ]
     return changed + started
+
+
+def _updated(wants: Sequence[Want], kept: Sequence[Claim], judge: _Judge) -> set[SiteName]:
+    """Sites whose own replicas all serve as they are wanted, while elsewhere only silent ones are not known to.
+
+    Those are counted on until they are lost, and must not keep a predecessor at every other site.
+    """
+    if sum(judge.serves(c) or judge.served(c) for c in kept) < sum(want.count for want in wants):
+        return set()
+    counts: Counter[SiteName] = Counter()
+    for want in wants:
+        counts[want.site] += want.count
+    return {site for site, count in counts.items() if count <= sum(judge.serves(c) for c in kept if c.site == site)}
 
 
 _Kind = tuple[SiteName, VersionRef, Digest]  # what a claim and a want must agree on

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from orchestrator.model.claims import Claim, ReplicaHold
-from orchestrator.model.ids import DecisionId, NodeName, ReplicaId, ServiceRef, SiteName, ZoneName
+from orchestrator.model.ids import DecisionId, NodeName, ReplicaId, ServiceRef, SiteName, VersionRef, ZoneName
 from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.snapshot import ServiceDecision
 from orchestrator.reconcile.observed import Observed, SeenReplica
@@ -51,14 +52,15 @@ def service_routes(
     claims: Sequence[Claim],
     observed: Observed,
     shares: Mapping[ZoneName, Mapping[SiteName, float]],
+    versions: Mapping[SiteName, VersionRef] = MappingProxyType({}),
 ) -> ServiceRoutes:
     """Every ready replica that is not draining has a route in every zone.
 
     A zone's share of a site is divided among the site's replicas, those that the decision wants if there are any: a
     predecessor serves until its successor does. Where no site with a share has a ready replica, all ready ones divide
-    the calls equally.
+    the calls equally. `versions`: what a rollout wants at sites where it is not the decision's version.
     """
-    serving = serving_replicas(decided, claims, observed)
+    serving = serving_replicas(decided, claims, observed, versions)
     return ServiceRoutes(
         service=decided.service,
         version=decided.version.name,
@@ -73,8 +75,13 @@ def zones_of(decided: ServiceDecision) -> list[ZoneName]:
     return sorted({s.zone for s in decided.shares} | {u.zone for u in decided.unserved} | {ANY_ZONE})
 
 
-def serving_replicas(decided: ServiceDecision, claims: Sequence[Claim], observed: Observed) -> list[Serving]:
-    """The service's replicas that are ready, not draining and not silent."""
+def serving_replicas(
+    decided: ServiceDecision,
+    claims: Sequence[Claim],
+    observed: Observed,
+    versions: Mapping[SiteName, VersionRef] = MappingProxyType({}),
+) -> list[Serving]:
+    """The service's replicas that are ready, not draining and not silent. `versions`: as for `service_routes`."""
     wanted_sites = {c.site for c in decided.chosen}
     serving: list[Serving] = []
     seen_regions: set[tuple[SiteName, ReplicaHold]] = set()
@@ -84,7 +91,7 @@ def serving_replicas(decided: ServiceDecision, claims: Sequence[Claim], observed
             continue
         if claim.phase not in (ClaimPhase.RESERVED, ClaimPhase.BOUND):
             continue
-        preferred = claim.site in wanted_sites and hold.version == decided.version
+        preferred = claim.site in wanted_sites and hold.version == versions.get(claim.site, decided.version)
         if claim.node is not None:
             node = observed.nodes.get(claim.node)
             seen = node.replicas.get(claim.id) if node and node.phase is NodePhase.ATTACHED else None

@@ -120,7 +120,7 @@ class FrontInHand:
     address: str
     region: str = "local"
     rtt_ms: dict[str, float] = field(default_factory=dict)  # per site, to this front
-    broken: set[str] = field(default_factory=set)  # versions that do not load
+    broken: set[str] = field(default_factory=set)  # versions that do not load, or SITE/VERSION
     more_nodes: dict[str, int] = field(default_factory=dict)  # of a site, beside its first
     silent_since_s: dict[str, float] = field(default_factory=dict)  # nodes, by time.monotonic()
     held: dict[str, int] = field(default_factory=dict)  # revisions that nodes hold from an earlier installation
@@ -160,11 +160,13 @@ class FrontInHand:
             link_pb2.ReplicaState(
                 replica=r.replica,
                 incarnation="i",
-                phase=FAILED if r.version in self.broken else READY,
-                reason="the file is cut short" if r.version in self.broken else "",
+                phase=READY,
             )
             for r in assignment.replicas
         ]
+        for state, assigned in zip(replicas, assignment.replicas, strict=True):
+            if {assigned.version, f"{site}/{assigned.version}"} & self.broken:
+                state.phase, state.reason = FAILED, "the file is cut short"
         held_revision = max(assignment.revision, self.held.get(name, 0))
         report = link_pb2.NodeReport(held_revision=held_revision, replicas=replicas, legs=[leg])
         if (since_s := self.silent_since_s.get(name)) is not None:

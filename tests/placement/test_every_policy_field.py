@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.control.world import World, lost_after_s
 from orchestrator.model.claims import Claim
-from orchestrator.model.ids import DecisionId, NodeName
+from orchestrator.model.ids import DecisionId, NodeName, SiteName, VersionRef
 from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.snapshot import ServiceDecision
@@ -23,6 +23,7 @@ from orchestrator.reconcile.brake import Heard, braked, outages
 from orchestrator.reconcile.observed import Observed, SeenNode, SeenReplica
 from orchestrator.reconcile.pacing import pace_of
 from orchestrator.reconcile.replicas import diff
+from orchestrator.reconcile.rollouts import Rollout, SiteState, step, wave_rules
 from orchestrator.reconcile.starting import Want
 from orchestrator.reconcile.updating import rules_of
 from tests.objects.documents_by_kind import document, leaves, stored, variant
@@ -196,6 +197,28 @@ def _updated(spec: Spec, room: Resources) -> object:
     )
 
 
+def going_out(spec: Spec) -> object:
+    """What becomes of four sites: one does not load the version, one is late, one fails its callers, one does well."""
+    rules = wave_rules(wanted(spec)[1].policy)
+    old, new = VersionRef("default", "digits-1"), VersionRef("default", "digits-2")
+    states = {
+        "a": SiteState(True, True, frozenset({new}), new, failure="the file is cut short"),
+        "b": SiteState(True, True, frozenset({new}), starting_since_s=0.0),
+        "c": SiteState(True, True, frozenset({new}), new, ready=True, calls=100, failed=40),
+        "d": SiteState(True, True, frozenset({new}), new, ready=True),
+        "e": SiteState(True, True, frozenset({old}), old),
+        "f": SiteState(True, True, frozenset({old}), old),
+    }
+    sites = {SiteName(name): state for name, state in states.items()}
+    released = dict.fromkeys(list(sites)[:4], 0.0)
+    found = step(
+        Rollout(new, old, "1", wave=1, released=released, ready_since_s=50.0),
+        new, sites, rules, asked="1", frozen=False, now_s=100.0,
+    )  # fmt: skip
+    assert found is not None
+    return found.phase, sorted(found.failed), sorted(found.released)
+
+
 def assigned(spec: Spec) -> object:
     """What the node is told."""
     _, one, held = _held(spec)
@@ -215,6 +238,7 @@ class Case:
     look: Callable[[Spec], object] = placed
 
 
+MANY_FAILURES: Json = {"max_failures": 9, "ready_within_s": 1, "max_error_share": 0.1}
 CASES = {
     "latency.p99_ms": Case(5.0),
     "latency.usd_per_hour_waited": Case(0.001),
@@ -264,6 +288,11 @@ CASES = {
     "replicas.single_writer": Case(True, {"replicas": {"min": 1, "max": 1}}, updated_with_room),
     "rollout.in_place": Case(False, look=updated),
     "rollout.max_surge": Case(0, look=updated_with_room),
+    "rollout.wave_sites": Case(1, {"rollout": MANY_FAILURES}, going_out),
+    "rollout.pause_s": Case(60, {"rollout": MANY_FAILURES}, going_out),
+    "rollout.max_failures": Case(3, look=going_out),
+    "rollout.ready_within_s": Case(60, {"rollout": {"max_failures": 9}}, going_out),
+    "rollout.max_error_share": Case(0.3, {"rollout": {"max_failures": 9}}, going_out),
     "rollout.window_s": Case(20.0, {"bandwidth": {"rollout_mbps_per_site": 0.3}}, started_at_another),
 }  # fmt: skip
 
