@@ -177,6 +177,7 @@ class Observations:
             held_revision=report.held_revision,
             replicas={ReplicaId(r.replica): _seen_replica(r) for r in report.replicas},
             peer_address=hello.peer_address,
+            witnessed=all(front.attached for front in self._fronts.values()),
         )
 
     def _silent_s(self, node: _Node, now_s: float) -> float:

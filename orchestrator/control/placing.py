@@ -13,6 +13,7 @@ from orchestrator.control.damper import Damper
 from orchestrator.control.full_plans import FullPlans
 from orchestrator.control.nodes import node_statuses
 from orchestrator.control.observations import Observations
+from orchestrator.control.promises import kept_promises, promises_in
 from orchestrator.control.publishing import NodeState, assignment, assignment_spec, route_table
 from orchestrator.control.region import RegionKeeper
 from orchestrator.control.rollouts import Stepped, step_rollouts, versions_by_site
@@ -22,7 +23,7 @@ from orchestrator.control.statuses import problem_statuses, service_statuses, ve
 from orchestrator.control.world import ASSIGNMENT, REVOCATION, World, read_world
 from orchestrator.errors import Conflict, Damaged
 from orchestrator.model.claims import Claim, ReplicaHold
-from orchestrator.model.ids import DecisionId, NodeName, ServiceRef, VersionRef
+from orchestrator.model.ids import DecisionId, NodeName, ReplicaId, ServiceRef, VersionRef
 from orchestrator.model.inputs import DecisionInputs
 from orchestrator.model.phases import ClaimPhase
 from orchestrator.model.running import CloudReplicas
@@ -227,6 +228,7 @@ class PlacementLoop:
         stepped = self._step_rollouts(current.decision, world, taken, observed, now_s, wall_s)
         versions = versions_by_site(current.decision, stepped.rollouts, world.claims)
         steps = self.damper.steps(current.decision, judged, world.claims, observed, versions, now_s)
+        single = frozenset(service for service, rules in taken.updates.items() if rules.single_writer)
         wanted = wants(current.decision, taken.snapshot.services, world.claims, sites)
         changed = diff(
             staged(wanted, versions, world.claims, taken.versions, sites),
@@ -244,15 +246,19 @@ class PlacementLoop:
             leaving={service: step.leaving for service, step in steps.items()},
             handed_over=taken.handed_over,
             updates=taken.updates,
+            promised_s=promises_in(world, observed, single),
         )
         claims = _after(world.claims, changed)
-        assigned = await self._assigned(world, taken, observed, claims, wall_s)
+        assigned = await self._assigned(world, taken, observed, claims, wall_s, single)
         routes = [
             service_routes(s, current.id, claims, observed, steps[s.service].zones, versions.get(s.service, {}))
             for s in current.decision.services
         ]
         above = {node: _above(node, world, observed) for node in assigned}
-        puts = [_assignment_put(node, state, above[node]) for node, state in sorted(assigned.items())]
+        puts = [
+            _assignment_put(node, state, above[node], kept_promises(node, world, observed, single, state.replicas))
+            for node, state in sorted(assigned.items())
+        ]
         holds = self.damper.holds()
         puts += service_statuses(current, routes, claims, observed, world, taken.problems, holds, stepped.told)
         puts += problem_statuses(taken.problems, world)
@@ -297,12 +303,18 @@ class PlacementLoop:
         return step_rollouts(decision, snapshot.services, snapshot.sites, world, observed, counted, wall_s)
 
     async def _assigned(
-        self, world: World, taken: Taken, observed: Observed, claims: list[Claim], wall_s: float
+        self,
+        world: World,
+        taken: Taken,
+        observed: Observed,
+        claims: list[Claim],
+        wall_s: float,
+        single: frozenset[ServiceRef],
     ) -> dict[NodeName, NodeState]:
         """What each node should hold, and for those that hold something who gives it to them and who vouches for it."""
         sizes, valid_offline_s = taken.artifact_sizes, taken.valid_offline_s
         nodes, isolation = _nodes(world, observed), taken.isolation
-        found = assignments(nodes, claims, sizes, valid_offline_s, wall_s, isolation, taken.paces)
+        found = assignments(nodes, claims, sizes, valid_offline_s, wall_s, single, isolation, taken.paces)
         found = await self._papers.described(found)
         near, trust = peers(found, observed.nodes), self._papers.trust
         return {n: NodeState(replicas, near.get(n, ()), trust if replicas else None) for n, replicas in found.items()}
@@ -372,8 +384,8 @@ def _above(node: NodeName, world: World, observed: Observed) -> int:
     return held
 
 
-def _assignment_put(node: NodeName, state: NodeState, above: int) -> Put:
-    return Put(Key(ASSIGNMENT, "", node), Owner.CONTROL, None, spec=assignment_spec(state, above))
+def _assignment_put(node: NodeName, state: NodeState, above: int, promised_s: Mapping[ReplicaId, float]) -> Put:
+    return Put(Key(ASSIGNMENT, "", node), Owner.CONTROL, None, spec=assignment_spec(state, above, promised_s))
 
 
 def _without_predictions(routes: ServiceRoutes) -> ServiceRoutes:

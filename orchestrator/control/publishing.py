@@ -1,8 +1,9 @@
 """Routes and assignments as the links carry them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.model.ids import ReplicaId
 from orchestrator.model.specs import Isolation
 from orchestrator.model.stored import Json, JsonObject
 from orchestrator.reconcile.assignments import AssignedReplica
@@ -60,10 +61,11 @@ class NodeState:
     trust: Trust | None = None
 
 
-def assignment_spec(state: NodeState, above: int) -> JsonObject:
+def assignment_spec(state: NodeState, above: int, promised_s: Mapping[ReplicaId, float]) -> JsonObject:
     """As the store keeps it. `above` and the store's revision add up to the revision that nodes see.
 
     It is 0 but for a node that holds a higher revision than this store ever gave it: of a store that was lost.
+    `promised_s`: of single writers, how long the node may serve them by an assignment that it may still hold.
     """
     spec: dict[str, Json] = {"above": above, "replicas": [_spec_of(r) for r in state.replicas]}
     if state.peers:
@@ -75,6 +77,8 @@ def assignment_spec(state: NodeState, above: int) -> JsonObject:
             "revoked_artifacts": [*sorted(state.trust.revoked_artifacts)],
             "valid_s": state.trust.valid_s,
         }
+    if promised_s:
+        spec["promised_s"] = {str(one): promised_s[one] for one in sorted(promised_s)}
     return spec
 
 
@@ -96,6 +100,7 @@ def _spec_of(r: AssignedReplica) -> dict[str, Json]:
         "rollout_bps": r.rollout_bps,
         "isolation": r.isolation.value if r.isolation else None,
         "compute_millis": r.compute_millis,
+        **({"single_writer": True} if r.single_writer else {}),
     }
 
 
@@ -122,6 +127,7 @@ def assignment(revision: int, state: NodeState) -> link_pb2.Assignment:
                 isolation=_ISOLATIONS.get(r.isolation, link_pb2.ISOLATION_UNSPECIFIED),
                 compute_millis=r.compute_millis,
                 rollout_bps=r.rollout_bps,
+                single_writer=r.single_writer,
             )
             for r in state.replicas
         ],

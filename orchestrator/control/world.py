@@ -11,6 +11,7 @@ from orchestrator.model.phases import JobPhase
 from orchestrator.model.stored import Key, StoredObject
 from orchestrator.objects import form_of
 from orchestrator.objects.translate import policy_spec
+from orchestrator.reconcile.single_writer import stopped_after_s
 
 ASSIGNMENT = "Assignment"  # kept for the nodes' sake; operators neither write nor list it by default
 REVOCATION = "Revocation"  # of a node's key, likewise
@@ -82,7 +83,9 @@ def _patience_s(world: World, service: ServiceRef) -> float:
     if policy is None:
         return float("inf")  # it cannot be judged, so nothing of it is given up
     spec = policy_spec(policy)
-    return spec.lost_after_s if spec.replace_lost else float("inf")
+    if not spec.replace_lost:
+        return float("inf")
+    return max(spec.lost_after_s, stopped_after_s(spec.valid_offline_s)) if spec.single_writer else spec.lost_after_s
 
 
 def phase_of(stored: StoredObject) -> JobPhase:

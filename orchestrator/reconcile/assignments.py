@@ -1,7 +1,7 @@
 """From claims to each node's whole desired state."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -33,6 +33,7 @@ class AssignedReplica:
     rollout_bps: int = 0  # over the WAN to this node; 0: no limit
     manifest: str = ""  # digests of what is said of the artifact; empty: nothing yet
     signature: str = ""
+    single_writer: bool = False
 
 
 _NO_PACES: Mapping[ServiceRef, Pace] = MappingProxyType({})
@@ -44,6 +45,7 @@ def assignments(
     sizes: Mapping[str, int],
     valid_offline_s: Mapping[ServiceRef, float],
     now_s: float,
+    single_writers: Collection[ServiceRef] = (),
     isolation: Mapping[ServiceRef, Isolation] = MappingProxyType({}),
     paces: Mapping[ServiceRef, Pace] = _NO_PACES,
 ) -> dict[NodeName, tuple[AssignedReplica, ...]]:
@@ -63,8 +65,8 @@ def assignments(
             continue
         pace = paces.get(claim.hold.service)
         rollout_bps = _share_of(pace, shares[claim.site, claim.hold.service]) if pace else 0
-        where = isolation.get(claim.hold.service)
-        replicas.append(_assigned(claim, claim.hold, sizes, valid_offline_s, draining, where, rollout_bps))
+        where, single = isolation.get(claim.hold.service), claim.hold.service in single_writers
+        replicas.append(_assigned(claim, claim.hold, sizes, valid_offline_s, draining, where, rollout_bps, single))
     return {node: tuple(replicas) for node, replicas in found.items()}
 
 
@@ -76,6 +78,7 @@ def _assigned(
     draining: bool,
     isolation: Isolation | None,
     rollout_bps: int,
+    single_writer: bool,
 ) -> AssignedReplica:
     return AssignedReplica(
         replica=claim.id,
@@ -92,6 +95,7 @@ def _assigned(
         isolation=isolation,
         compute_millis=claim.need.compute_millis,
         rollout_bps=rollout_bps,
+        single_writer=single_writer,
     )
 
 

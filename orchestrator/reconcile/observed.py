@@ -23,7 +23,10 @@ class SeenReplica:
 
 @dataclass(frozen=True, slots=True)
 class SeenNode:
-    """A node as a front holds it. `silent_s` is 0 while it is attached."""
+    """A node as a front holds it. `silent_s` is 0 while it is attached.
+
+    `witnessed`: every front that we know is attached to us, so that none can hold the node without our knowing.
+    """
 
     node: NodeName
     site: SiteName
@@ -34,6 +37,7 @@ class SeenNode:
     held_revision: int
     replicas: Mapping[ReplicaId, SeenReplica]
     peer_address: str = ""  # where it gives artifacts to nodes of its site; empty: it does not
+    witnessed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from orchestrator.model.ids import DecisionId, Digest, NodeName, ReplicaId, Serv
 from orchestrator.model.phases import ClaimPhase, NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
 from orchestrator.model.specs import SiteSpec
-from orchestrator.reconcile.observed import Observed
+from orchestrator.reconcile.observed import Observed, SeenNode
 from orchestrator.reconcile.pacing import Pace, pacing_of
+from orchestrator.reconcile.single_writer import stopped_after_s
 from orchestrator.reconcile.starting import FreePlaces, Starter, Updating, Want, Writer
 from orchestrator.reconcile.updating import UpdateRules
 
@@ -49,6 +50,7 @@ def diff(
     leaving: Mapping[ServiceRef, Collection[SiteName]] = MappingProxyType({}),
     handed_over: Mapping[ServiceRef, Collection[NodeName]] = MappingProxyType({}),
     updates: Mapping[ServiceRef, UpdateRules] = MappingProxyType({}),
+    promised_s: Mapping[ReplicaId, float] = MappingProxyType({}),
 ) -> list[Claim]:
     """Claims to write so that the ledger comes a step closer to `wants`; empty once they agree, or while it waits.
 
@@ -57,11 +59,13 @@ def diff(
     `paces`: how fast replicas start, of the services that limit it; `sizes`: bytes of each artifact by digest.
     `braked`: silent nodes that a service waits for, however long; `leaving`: sites that a service's calls still leave:
     what serves there stays until they have; `handed_over`: draining nodes that a service leaves as if no want were
-    for them; `updates`: how each service's replicas change, by default beside where there is room, else in place.
+    for them; `updates`: how each service's replicas change, by default beside where there is room, else in place;
+    `promised_s`: how long the node of each single writer may serve it alone. One without is never taken for stopped.
     """
     writer = Writer(decision, epoch, now_s)
     phases = replica_phases(claims, observed)
-    judge = _Judge(observed, phases, lost_after_s, braked, leaving, handed_over, now_s)
+    single = frozenset(service for service, rules in updates.items() if rules.single_writer)
+    judge = _Judge(observed, phases, lost_after_s, braked, leaving, handed_over, single, promised_s, now_s)
     pacing = pacing_of(paces, sizes, claims, phases, now_s)
     held: dict[ServiceRef, list[Claim]] = {}
     for claim in claims:
@@ -88,12 +92,30 @@ class _Judge:
     braked: Mapping[ServiceRef, Collection[NodeName]]
     leaving: Mapping[ServiceRef, Collection[SiteName]]
     handed_over: Mapping[ServiceRef, Collection[NodeName]]
+    single_writers: Collection[ServiceRef]
+    promised_s: Mapping[ReplicaId, float]
     now_s: float
 
     def stays_put(self, claim: Claim) -> bool:
         """It is not on a node that its service leaves."""
         service = claim.hold.service if isinstance(claim.hold, ReplicaHold) else None
         return service is None or claim.node not in self.handed_over.get(service, ())
+
+    def lapsed(self, claim: Claim) -> bool:
+        """Its node came back too late to serve it on: it is given up for one with another name."""
+        node = self.observed.nodes.get(claim.node) if claim.node is not None else None
+        stopped = self.phases.get(claim.id) is ReplicaPhase.STOPPED
+        return stopped and claim.phase is ClaimPhase.BOUND and node is not None and node.phase is NodePhase.ATTACHED
+
+    def _stopped(self, claim: Claim, node: SeenNode) -> bool:
+        """A single writer's node is certainly past its promise. A front that we do not see may hold it all the time."""
+        return node.witnessed and node.silent_s > stopped_after_s(self.promised_s.get(claim.id, float("inf")))
+
+    def _registered(self, claim: Claim) -> bool:
+        """A region's replica that still holds its registration open."""
+        if claim.node is not None or not isinstance(claim.hold, ReplicaHold):
+            return False
+        return bool(self.observed.cloud_of(claim.hold, claim.site))
 
     def serves(self, claim: Claim) -> bool:
         return self.phases.get(claim.id) is ReplicaPhase.READY
@@ -119,9 +141,12 @@ class _Judge:
         """Its resources are free: it drained, or its node is lost to its service."""
         node = self.observed.nodes.get(claim.node) if claim.node is not None else None
         service = claim.hold.service if isinstance(claim.hold, ReplicaHold) else None
+        single = service in self.single_writers
         if node and service and node.silent_s > self.lost_after_s.get(service, float("inf")):
-            return node.node not in self.braked.get(service, ())
+            return node.node not in self.braked.get(service, ()) and (not single or self._stopped(claim, node))
         if claim.phase is not ClaimPhase.DRAINING or self.now_s - claim.since_s < DRAIN_S:
+            return False
+        if single and (self.silent(claim) or self._registered(claim)):
             return False
         # Serve stops a region's; what Ray still holds of it shows in Ray's own resources.
         return node is None or claim.id not in node.replicas or node.replicas[claim.id].phase is ReplicaPhase.STOPPED
@@ -140,6 +165,9 @@ def _diff_service(
     for claim in sorted(held, key=lambda c: c.id):
         if judge.gone(claim):
             changed.append(writer.move(claim, ClaimPhase.RELEASED))
+        elif rules.single_writer and judge.lapsed(claim):
+            there.append(writer.move(claim, ClaimPhase.DRAINING))
+            changed.append(there[-1])
         else:
             there.append(claim)
     live = [claim for claim in there if claim.phase is not ClaimPhase.DRAINING]

@@ -205,3 +205,40 @@ POLICY_DOCUMENT = {
     "metadata": {"name": "near"},
     "spec": {"cost": {"burst_to_cloud": False}, "affinity": {"bans": ["edge-b"]}},
 }
+
+
+SINGLE = """
+apiVersion: skerry.dev/v1alpha1
+kind: PlacementPolicy
+metadata: {name: near}
+spec:
+  cost: {burst_to_cloud: false}
+  replicas: {max: 1, single_writer: true}
+  disconnect: {lost_after_s: 0.1, valid_offline_s: 2}
+"""
+
+
+async def test_a_single_writer_waits_until_the_silent_one_has_stopped_and_changes_by_stopping_first(
+    running: Running, front: FrontInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NOTICE_S", "STOP_S"):
+        monkeypatch.setattr(f"orchestrator.reconcile.single_writer.{name}", 0.5)
+    await running.apply("---".join([PLACES, SINGLE, version("digits-1"), SERVICE]))
+    await until_status(running, "ModelService", "digits", "Ready")
+    assert [one.single_writer for one in front.assignments["edge-a-1"].replicas] == [True]
+    counts: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            counts.append(sum(len(one.replicas) for one in front.assignments.values()))
+            await asyncio.sleep(0.01)
+
+    watching = asyncio.create_task(watch())
+    await running.apply(version("digits-2"))
+    await until("the second version alone", lambda: versions_at(front)["edge-a-1"] == {"digits-2"})
+    await until_status(running, "ModelService", "digits", "Ready")
+    watching.cancel()
+    assert max(counts) == 1
+    begun_s = front.silent_since_s["edge-a-1"] = time.monotonic()
+    await until("a replacement", lambda: bool(front.assignments["edge-b-1"].replicas))
+    assert time.monotonic() - begun_s > 3.0  # what it was promised, how late it may notice, and how long it may take

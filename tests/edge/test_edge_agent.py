@@ -312,3 +312,29 @@ def test_a_predecessor_does_not_outlive_its_own_policy(story: Story) -> None:
     story.told(LinkLost("cut"))
     story.now_s += 601
     assert DrainModel(old) in story.told(Ticked())
+
+
+def test_a_single_writer_that_was_alone_for_too_long_serves_only_by_a_newer_assignment(story: Story) -> None:
+    writer = want(single_writer=True, valid_offline_s=60)
+    story.assigned(1, writer)
+    story.told(ArtifactVerified(DIGEST), ModelLoaded("r1.1.boot"), LinkLost("cut"))
+    story.now_s += 61
+    assert DrainModel("r1.1.boot") in story.told(Ticked())
+    story.told(ModelDrained("r1.1.boot"))
+    assert SaveContact(61.0) in story.told(LinkOpened("f1"))  # a reboot must not forget it
+    assert story.assigned(1, writer) == []
+    assert story.states["r1"].phase is Phase.STOPPED
+    assert "waits for a newer assignment" in story.states["r1"].reason
+    assert story.assigned(2, writer) == [
+        SaveAssignment(Assignment(2, (writer,))),
+        SaveContact(0.0),
+        LoadModel(writer, "r1.2.boot"),
+    ]
+
+
+def test_any_other_replica_serves_again_at_once(story: Story) -> None:
+    story.assigned(1, want(valid_offline_s=60))
+    story.told(ArtifactVerified(DIGEST), ModelLoaded("r1.1.boot"), LinkLost("cut"))
+    story.now_s += 61
+    story.told(Ticked(), ModelDrained("r1.1.boot"))
+    assert LoadModel(want(valid_offline_s=60), "r1.2.boot") in story.told(LinkOpened("f1"))

@@ -12,7 +12,7 @@ CLAIM = claim("edge-a", SERVICE)
 
 
 def told(isolation: dict[object, Isolation]) -> AssignedReplica:
-    (replica,) = assignments([], [CLAIM], {}, {}, 0.0, isolation)[NodeName("edge-a-0")]  # type: ignore[arg-type]
+    (replica,) = assignments([], [CLAIM], {}, {}, 0.0, isolation=isolation)[NodeName("edge-a-0")]  # type: ignore[arg-type]
     return replica
 
 

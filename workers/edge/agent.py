@@ -76,6 +76,7 @@ class Agent:
         self._attached = False
         self._offline_s, self._offline_since_s = 0.0, 0.0
         self._contact_saved_at_s = 0.0
+        self._lapsed_s = 0.0  # how long it was alone when it attached, if a single writer lapsed by that
         self._leg: LegWindow | None = None
         self._probes = 0
         self._announced, self._usage_is_news = Announced(), False
@@ -172,11 +173,14 @@ class Agent:
         if assignment.revision <= self._held.revision:
             return []
         before, self._held = self._held, assignment.after(self._held)
+        lapsed_s, self._lapsed_s = self._lapsed_s, 0.0
         # A changed assignment is a reason to try again what did not load, unless it is the very same replica.
         self._failures.keep({replica.content for replica in assignment.replicas})
         self._refused = {}
         self._note_descriptions(before)
         saved: list[Action] = [SaveAssignment(self._held)]
+        if lapsed_s and self._attached:
+            saved.append(SaveContact(0.0))
         return saved if before.trust == self._held.trust else saved + self._checks()
 
     def _note_descriptions(self, before: Assignment) -> None:
@@ -202,25 +206,28 @@ class Agent:
         return [DrainModel(event.incarnation)]
 
     def _opened(self, front: str, now_s: float) -> list[Action]:
+        alone_s = max(self.offline_s(now_s), self._lapsed_s)
+        if any(each.single_writer and alone_s > each.valid_offline_s for each in self._held.replicas):
+            self._lapsed_s = alone_s
         self._attached = True
         self._leg, self._probes = LegWindow(f"site/{self._site}", f"front/{front}"), 0
         self._fetches.retry_now()
         self._refused = {}  # revocations are no longer old
         self._contact_saved_at_s = now_s
-        return [SaveContact(0.0)]
+        return [SaveContact(self._lapsed_s)]
 
     def _lost(self, now_s: float) -> list[Action]:
         if not self._attached:
             return []
         self._attached, self._offline_s, self._offline_since_s = False, 0.0, now_s
         self._contact_saved_at_s = now_s
-        return [SaveContact(0.0)]
+        return [SaveContact(self._lapsed_s)]
 
     def _note_contact(self, now_s: float) -> list[Action]:
         if now_s - self._contact_saved_at_s < CONTACT_EVERY_S:
             return []
         self._contact_saved_at_s = now_s
-        return [SaveContact(self.offline_s(now_s))]
+        return [SaveContact(max(self.offline_s(now_s), self._lapsed_s))]
 
     def _sampled(self, event: ProbeSampled, now_s: float) -> None:
         if self._leg:
@@ -281,7 +288,8 @@ class Agent:
         return model is not None and model.phase is Phase.READY
 
     def _expired(self, want: ReplicaAssignment, now_s: float) -> bool:
-        return self.offline_s(now_s) > want.valid_offline_s
+        lapsed_s = self._lapsed_s if want.single_writer else 0.0
+        return max(self.offline_s(now_s), lapsed_s) > want.valid_offline_s
 
     def _tidy(self, wanted: list[ReplicaAssignment]) -> list[Action]:
         """Forget fetches that nobody needs; delete old artifacts, but only once the node has settled, or lacks room."""
@@ -324,7 +332,8 @@ class Agent:
         if want.draining:
             return ReplicaState(replica, "", Phase.STOPPED)
         if self._expired(want, now_s):
-            reason = f"offline for longer than valid_offline_s {want.valid_offline_s}: restore the link to a front"
+            reason = f"offline for longer than valid_offline_s {want.valid_offline_s}: "
+            reason += "waits for a newer assignment" if self._attached else "restore the link to a front"
             return ReplicaState(replica, "", Phase.STOPPED, reason)
         fetch = self._fetches.state(want.content.artifact.digest)
         fetched_bytes, reason = (fetch.fetched_bytes, fetch.reason) if fetch else (0, "")

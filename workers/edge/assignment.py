@@ -58,6 +58,7 @@ class ReplicaAssignment:
     draining: bool
     compute_millis: int = 0  # 0: not told
     rollout_bps: int = 0  # most that its artifact may take of the WAN; 0: no limit
+    single_writer: bool = False  # once it was alone for longer than that, it serves only by a newer assignment
 
     @property
     def model_key(self) -> str:

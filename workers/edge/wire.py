@@ -110,6 +110,7 @@ def _replica_from(message: pb.ReplicaAssignment) -> ReplicaAssignment:
         draining=message.draining,
         compute_millis=message.compute_millis,
         rollout_bps=message.rollout_bps,
+        single_writer=message.single_writer,
     )
 
 
@@ -134,6 +135,7 @@ def _replica_to(replica: ReplicaAssignment) -> pb.ReplicaAssignment:
         isolation=_ISOLATIONS[content.isolation],
         compute_millis=replica.compute_millis,
         rollout_bps=replica.rollout_bps,
+        single_writer=replica.single_writer,
     )
 
 

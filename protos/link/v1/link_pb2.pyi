@@ -330,7 +330,7 @@ class PeerNode(_message.Message):
     def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class ReplicaAssignment(_message.Message):
-    __slots__ = ("replica", "namespace", "service", "version", "artifact", "memory_bytes", "decision", "valid_offline_s", "draining", "isolation", "compute_millis", "rollout_bps")
+    __slots__ = ("replica", "namespace", "service", "version", "artifact", "memory_bytes", "decision", "valid_offline_s", "draining", "isolation", "compute_millis", "rollout_bps", "single_writer")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -343,6 +343,7 @@ class ReplicaAssignment(_message.Message):
     ISOLATION_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_BPS_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_WRITER_FIELD_NUMBER: _ClassVar[int]
     replica: str
     namespace: str
     service: str
@@ -355,7 +356,8 @@ class ReplicaAssignment(_message.Message):
     isolation: Isolation
     compute_millis: int
     rollout_bps: int
-    def __init__(self, replica: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., decision: _Optional[str] = ..., valid_offline_s: _Optional[int] = ..., draining: _Optional[bool] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., compute_millis: _Optional[int] = ..., rollout_bps: _Optional[int] = ...) -> None: ...
+    single_writer: bool
+    def __init__(self, replica: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., decision: _Optional[str] = ..., valid_offline_s: _Optional[int] = ..., draining: _Optional[bool] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., compute_millis: _Optional[int] = ..., rollout_bps: _Optional[int] = ..., single_writer: _Optional[bool] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("digest", "size_bytes", "format", "manifest", "signature")
