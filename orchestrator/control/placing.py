@@ -11,6 +11,7 @@ from orchestrator.control.board import Board, Published
 from orchestrator.control.codec import decision_from, planner_version, stored_decision
 from orchestrator.control.damper import Damper
 from orchestrator.control.full_plans import FullPlans
+from orchestrator.control.losses import all_lost
 from orchestrator.control.nodes import node_statuses
 from orchestrator.control.observations import Observations
 from orchestrator.control.promises import kept_promises, promises_in
@@ -37,6 +38,7 @@ from orchestrator.reconcile.draining import staying
 from orchestrator.reconcile.observed import Observed
 from orchestrator.reconcile.peers import peers
 from orchestrator.reconcile.replicas import diff
+from orchestrator.reconcile.returning import lost_sites
 from orchestrator.reconcile.routes import ServiceRoutes, service_routes
 from orchestrator.reconcile.staging import Counted, staged
 from orchestrator.reconcile.wants import wants
@@ -259,8 +261,9 @@ class PlacementLoop:
             _assignment_put(node, state, above[node], kept_promises(node, world, observed, single, state.replicas))
             for node, state in sorted(assigned.items())
         ]
+        lost = lost_sites(all_lost(world), world.claims, changed, observed)
         holds = self.damper.holds()
-        puts += service_statuses(current, routes, claims, observed, world, taken.problems, holds, stepped.told)
+        puts += service_statuses(current, routes, claims, observed, world, taken.problems, holds, stepped.told, lost)
         puts += problem_statuses(taken.problems, world)
         puts += version_failures(world, claims, observed, stepped.rollouts)
         puts += node_statuses(world, claims, observed, self.stays)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.control.losses import lost_in
 from orchestrator.control.nodes import orders_in
 from orchestrator.control.observations import Observations
 from orchestrator.control.rollouts import given_up
@@ -33,6 +34,7 @@ from orchestrator.reconcile.brake import Heard, Outage, braked, outages
 from orchestrator.reconcile.draining import counted_claims, handed_over, offered
 from orchestrator.reconcile.observed import LIVE, Observed
 from orchestrator.reconcile.pacing import Pace, pace_of
+from orchestrator.reconcile.returning import leaning
 from orchestrator.reconcile.updating import UpdateRules, rules_of, succeeded
 
 
@@ -260,6 +262,8 @@ def _services(
 ) -> tuple[tuple[ServiceSpec, ...], dict[ServiceRef, str]]:
     found: list[ServiceSpec] = []
     problems: dict[ServiceRef, str] = {}
+    # Only once it is back: that is when what is wanted changes.
+    back = {site.name for site in sites if any(node.silent_s == 0 for node in site.nodes)}
     for key, stored in sorted(world.objects.get("ModelService", {}).items()):
         ref = ServiceRef(key.namespace, key.name)
         if key in world.unreadable:
@@ -274,7 +278,8 @@ def _services(
         try:
             freeze = freeze_of(policy, wall_s)
             kept = _frozen_version(world, ref, version) if freeze else version
-            found.append(service_spec(stored, kept, policy, sites, measured, freeze))
+            spec = service_spec(stored, kept, policy, sites, measured, freeze)
+            found.append(leaning(spec, lost_in(stored, world) & back))
         except InvalidRequest as err:
             problems[ref] = str(err)
     return tuple(found), problems

@@ -3,6 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
+from orchestrator.control.losses import lost_json
 from orchestrator.control.rollouts import RolloutStatus, rollout_json
 from orchestrator.control.world import World
 from orchestrator.model.claims import Claim, ReplicaHold
@@ -49,6 +50,7 @@ def service_statuses(
     problems: Container[ServiceRef],
     holds: Mapping[ServiceRef, Hold],
     rollouts: Mapping[ServiceRef, RolloutStatus],
+    lost: Mapping[ServiceRef, frozenset[SiteName]],
 ) -> list[Put]:
     """The status of each service that can be judged; the store leaves an unchanged one alone."""
     puts: list[Put] = []
@@ -60,6 +62,7 @@ def service_statuses(
             if rollout := rollouts.get(decided.service):
                 status["rollout"] = rollout_json(rollout)
                 status["conditions"] = [*_conditions(status), _updated(rollout)]
+            status |= lost_json(stored, world, lost.get(decided.service, frozenset()))
             puts.append(Put(key, stored.owner, None, status=status))
     return puts
 

@@ -169,6 +169,14 @@ class AntiAffinity:
     within: Within
 
 
+class OnReturn(StrEnum):
+    """Of replicas that were replaced while their node was silent, once it is back."""
+
+    BY_COST = "by_cost"  # as any other site
+    KEEP_REPLACEMENT = "keep_replacement"  # the site is taken last, until it holds one again
+    PREFER_ORIGINAL = "prefer_original"  # the site is taken first, until it does
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
     """Limits that a placement must keep, and what its cost counts. None: no limit."""
@@ -212,6 +220,7 @@ class PolicySpec:
     max_failures: int = 0  # sites that may fail before a rollout is taken back everywhere
     ready_within_s: float = 1_800.0
     max_error_share: float = 0.5  # of the calls at a site with the new version
+    on_return: OnReturn = OnReturn.BY_COST
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from orchestrator.model.specs import Isolation, Within
+from orchestrator.model.specs import Isolation, OnReturn, Within
 from orchestrator.objects.expressions import Expression
 from orchestrator.objects.fields import (
     Document,
@@ -137,6 +137,9 @@ class Disconnect(Strict):
     brake_share: Fraction = Field(
         default=0.5,
         description="nodes of a failure domain that fall silent together, more than this part of it, are waited for",
+    )
+    on_return: OnReturn = Field(
+        default=OnReturn.BY_COST, description="whether replicas go back to a lost node's site once it is attached again"
     )
     valid_offline_s: Positive = Field(default=604_800.0, description="an offline node stops serving after this")
 

@@ -141,6 +141,7 @@ def policy_spec(stored: StoredObject) -> PolicySpec:
         max_failures=spec.rollout.max_failures,
         ready_within_s=spec.rollout.ready_within_s,
         max_error_share=spec.rollout.max_error_share,
+        on_return=spec.disconnect.on_return,
     )
 
 

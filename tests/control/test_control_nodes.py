@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import grpc
@@ -144,3 +145,20 @@ async def test_nodes_are_listed_watched_and_forgotten(running: Running, front: F
     with pytest.raises(grpc.aio.AioRpcError) as err:
         await running.control.Delete(control_pb2.DeleteRequest(ref=control_pb2.ObjectRef(kind="Node", name="edge-b-1")))
     assert "it attached by itself: stop its agent" in str(err.value.details())
+
+
+@pytest.mark.parametrize(("on_return", "goes"), [("keep_replacement", "edge-b"), ("prefer_original", "edge-a")])
+async def test_a_lost_node_that_returns_is_reconciled_by_the_policy(
+    running: Running, front: FrontInHand, on_return: str, goes: str
+) -> None:
+    disconnect = f"disconnect: {{lost_after_s: 0.5, on_return: {on_return}}}\n  replicas:"
+    policy = EDGE_ONLY.replace("replicas:", disconnect)
+    await running.apply("---".join([PLACES, policy, version("digits-1"), SERVICE]))
+    await until("a route to edge-a", lambda: front.sites_in_use() == {"edge-a": 1.0})
+    front.silent_since_s["edge-a-1"] = time.monotonic()
+    await until("a replacement", lambda: front.sites_in_use() == {"edge-b": 1.0})
+    await until_status(running, "ModelService", "digits", "Ready")
+    del front.silent_since_s["edge-a-1"]
+    await asyncio.sleep(0.5 if goes == "edge-a" else 2.5)  # longer than it takes to settle
+    await until("where the policy wants it", lambda: front.sites_in_use() == {goes: 1.0})
+    await until("nowhere else", lambda: sum(bool(one.replicas) for one in front.assignments.values()) == 1)

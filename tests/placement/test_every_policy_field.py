@@ -23,6 +23,7 @@ from orchestrator.reconcile.brake import Heard, braked, outages
 from orchestrator.reconcile.observed import Observed, SeenNode, SeenReplica
 from orchestrator.reconcile.pacing import pace_of
 from orchestrator.reconcile.replicas import diff
+from orchestrator.reconcile.returning import leaning
 from orchestrator.reconcile.rollouts import Rollout, SiteState, step, wave_rules
 from orchestrator.reconcile.starting import Want
 from orchestrator.reconcile.updating import rules_of
@@ -219,6 +220,12 @@ def going_out(spec: Spec) -> object:
     return found.phase, sorted(found.failed), sorted(found.released)
 
 
+def returned(spec: Spec) -> object:
+    """What the planner is told of a site whose node was lost and is back."""
+    leant = leaning(wanted(spec)[1], {SiteName("edge-b")})
+    return {rule.site: rule.preference for rule in leant.rules}
+
+
 def assigned(spec: Spec) -> object:
     """What the node is told."""
     _, one, held = _held(spec)
@@ -276,6 +283,7 @@ CASES = {
     "disconnect.lost_after_s": Case(600.0, look=given_up),
     "disconnect.replace": Case(False, look=given_up),
     "disconnect.brake_share": Case(0.9, look=waited_for),
+    "disconnect.on_return": Case("prefer_original", look=returned),
     "disconnect.valid_offline_s": Case(60.0, look=assigned),
     "stability.min_gain": Case(0.9, look=placed_over_running),
     "stability.max_sample_age_s": Case(10.0, {"latency": {"p99_ms": 50}, "required": ["site.name == 'edge-c'"]}),
