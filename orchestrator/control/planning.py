@@ -1,6 +1,6 @@
 """`skerry plan`: what would change if a file were applied now. Nothing is written, and the loop's own code decides."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.clock import Clock
@@ -11,9 +11,12 @@ from orchestrator.control.world import World, world_of
 from orchestrator.errors import Unavailable
 from orchestrator.model.ids import SiteName
 from orchestrator.model.plan import ObjectChange, Plan, Problem
+from orchestrator.model.snapshot import Decision
+from orchestrator.model.specs import ServiceSpec
 from orchestrator.model.stored import Put, StoredObject
 from orchestrator.model.view import PlacementView
 from orchestrator.reconcile.planning import effect, gaps, running, settled, transfers
+from orchestrator.reconcile.rollouts import announced, wave_rules
 from orchestrator.reconcile.staging import staged
 from orchestrator.reconcile.viewing import view
 from orchestrator.reconcile.wants import wants
@@ -74,6 +77,7 @@ async def plan(
         changed=found.changed or any(one.action != "unchanged" for one in objects),
         objects=tuple(objects),
         transfers=transfers(world.claims, after, taken.artifact_sizes, holders),
+        causes=(*found.causes, *_waves(before, decision, services)),
         problems=tuple(Problem(service, reason) for service, reason in sorted(taken.problems.items())),
     )
     return told, lambda: replace(view(before, decision, ran, runs, taken.snapshot, name), problems=told.problems)
@@ -86,3 +90,13 @@ def _down_bps(observations: Observations, now_s: float) -> dict[SiteName, float]
         for leg in observations.legs(now_s)
         if leg.source.startswith("site/") and leg.down_bps
     }
+
+
+def _waves(before: Decision | None, after: Decision, services: Sequence[ServiceSpec]) -> Iterator[str]:
+    """A sentence for each service whose new version does not go everywhere at once."""
+    ran = {one.service: one.version for one in before.services} if before else {}
+    rules = {spec.ref: wave_rules(spec.policy) for spec in services}
+    for one in after.services:
+        changes = one.service in rules and ran.get(one.service, one.version) != one.version
+        if changes and (said := announced(rules[one.service], one.version, len(one.chosen))):
+            yield f"{one.service}: {said}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from orchestrator.control.losses import lost_in
 from orchestrator.control.nodes import orders_in
 from orchestrator.control.observations import Observations
-from orchestrator.control.rollouts import given_up
+from orchestrator.control.rollouts import given_up, rollout_in
 from orchestrator.control.world import World, lost_after_s, phase_of
 from orchestrator.errors import InvalidRequest
 from orchestrator.model.claims import Claim, ReplicaHold
@@ -51,7 +51,7 @@ class Taken:
     updates: Mapping[ServiceRef, UpdateRules]
     braked: Mapping[ServiceRef, Mapping[NodeName, Outage]]  # silent nodes that are waited for, however long
     declared_sites: frozenset[SiteName]
-    versions: Mapping[VersionRef, VersionSpec]  # those that can be read
+    versions: Mapping[VersionRef, VersionSpec]  # those that run somewhere, or may be gone back to
     capacities: Mapping[SiteName, Resources]  # of all that is attached or holds something, cordoned or not
     handed_over: Mapping[ServiceRef, frozenset[NodeName]]  # draining nodes that a service is to leave
     problems: Mapping[ServiceRef, str]  # services that cannot even be considered, and why
@@ -130,7 +130,7 @@ def take_snapshot(
         braked=held_back,
         # Fronts keep the nodes of a site that cannot be read: they serve until what they hold runs elsewhere.
         declared_sites=frozenset(SiteName(key.name) for key in world.objects.get("Site", {})),
-        versions={VersionRef(one.key.namespace, one.key.name): version_spec(one) for one in world.of("ModelVersion")},
+        versions=_running_specs(world),
         capacities={site.name: site.capacity for site in whole},
         handed_over=handed_over(world.claims, orders, staying),
         problems=problems,
@@ -352,6 +352,16 @@ def _accurate_enough(version: StoredObject, service: StoredObject, policy: Store
     pinned = service.spec.get("variant")
     variants = version_spec(version, Variant(str(pinned)) if pinned else None).variants
     return any(least is None or (v.accuracy is not None and v.accuracy >= least) for v in variants)
+
+
+def _running_specs(world: World) -> dict[VersionRef, VersionSpec]:
+    """Of those that can be read."""
+    wanted = {claim.hold.version for claim in world.claims if isinstance(claim.hold, ReplicaHold)}
+    for service in world.of("ModelService"):
+        if rollout := rollout_in(service):
+            wanted |= {rollout.version, rollout.before, *rollout.others.values()}
+    found = {version: world.find("ModelVersion", version.namespace, version.name) for version in wanted}
+    return {version: version_spec(stored) for version, stored in found.items() if stored is not None}
 
 
 def _artifact_sizes(world: World) -> dict[str, int]:

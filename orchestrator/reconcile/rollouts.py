@@ -45,6 +45,17 @@ def wave_rules(policy: PolicySpec) -> WaveRules:
     )
 
 
+def announced(rules: WaveRules, version: VersionRef, sites: int) -> str:
+    """What a plan says of an update before it begins; "" where it goes everywhere at once."""
+    size = rules.size(sites)
+    if size >= sites:
+        return ""
+    waves = -(-sites // size)
+    return (
+        f"version {version.name} goes out in {waves} waves of {size}, each watched for {rules.pause_s:g} s once ready"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SiteState:
     """What one site has of a service. `runs`: versions with replicas that are not on their way out.

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from protos.control.v1 import control_pb2
 from tests.control.fakes import FrontInHand, Running, control_plane, until, until_status
@@ -115,6 +116,10 @@ async def test_a_version_goes_out_in_waves_and_every_answer_says_where_it_is(
             changing.append(sum(len(found) > 1 for found in versions_at(front).values()))
             await asyncio.sleep(0.01)
 
+    document = json.dumps(yaml.safe_load(version("digits-2")))
+    reply = await running.control.Plan(control_pb2.PlanRequest(owner="command", documents_json=[document]))
+    said = "default/digits: version digits-2 goes out in 3 waves of 1, each watched for 0.3 s once ready"
+    assert said in json.loads(reply.plan_json)["causes"]
     watching = asyncio.create_task(watch())
     await running.apply(version("digits-2"))
     await until("the first wave", lambda: "digits-2" in front.versions_assigned())
