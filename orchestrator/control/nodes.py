@@ -83,8 +83,10 @@ def node_statuses(
         if stored.spec.get("draining") is True:
             found = progress(name, observed.nodes.get(name), claims, stays)
             status = _with_condition(stored.status, _drained(found))
-        else:
+        elif "conditions" in stored.status:
             status = _with_condition(stored.status, None)
+        else:
+            continue
         if status != dict(stored.status):
             puts.append(Put(stored.key, stored.owner, stored.revision, status=status))
     return puts

@@ -112,7 +112,7 @@ def test_what_nobody_can_have_measured_is_refused_with_its_field_and_shown(
     assert (refused.kind, refused.count) == ("leg", 1)
     assert refused.reason.startswith(field) or f"{field} " in refused.reason
     assert [record.getMessage() for record in caplog.records] == ["measurement refused"]
-    assert any(part.phase == "refused" and field in part.detail for part in running_parts(seen, "", NOW_S))
+    assert any(part.phase == "refused" and field in part.detail for part in running_parts(seen, "", NOW_S, {}))
 
 
 @given(
