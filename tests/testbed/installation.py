@@ -94,10 +94,10 @@ class Agent:
         self._start("run", *more)
 
     def _start(self, verb: str, *more: str, environ: Mapping[str, str] | None = None) -> None:
-        command = (sys.executable, "-m", "workers.edge.command", verb, *more, "--state-dir", str(self.state_dir))
+        command = (sys.executable, "-m", "workers.edge.command", verb, "--state-dir", str(self.state_dir))
         given = {**self.environ, **(environ or {})}
         self.program = self.programs.start(
-            self.namespace, self.node, *command, "--probe-interval-s", "0.2", environ=given
+            self.namespace, self.node, *command, "--probe-interval-s", "0.2", *more, environ=given
         )
 
     def command(self, *arguments: str) -> str:

@@ -10,13 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.testbed.installation import GATEWAY, Agent, Installation, Load, answered_at_s, service_document
-from tests.testbed.network import ROUTER_LAN, Site
+from tests.testbed.installation import (
+    GATEWAY,
+    Agent,
+    Installation,
+    Load,
+    answered_at_s,
+    service_document,
+    site_documents,
+)
+from tests.testbed.network import ROUTER_LAN, Site, Wan
 from tests.testbed.processes import until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
 
 JOIN_LIMIT_S = 10.0
+NAT_IDLE_S = 14  # keepalive is due after 10
 
 
 def test_from_join_to_the_first_answers_through_nat(on: Installation, joined: Agent) -> None:
@@ -82,6 +91,22 @@ def test_after_a_cut_nothing_restarts(site: Site, agent: Agent, how: str) -> Non
     after = agent.status()
     assert agent.loads() == loads
     assert (after["process"], after["held_revision"]) == (before["process"], before["held_revision"])
+
+
+def test_a_router_that_forgets_idle_flows_ends_no_connection(on: Installation, agent: Agent) -> None:
+    """Keepalive is quicker than it; without, the relay would be lost, and a call over it wait for nothing."""
+    home = on.net.site("home", Wan(nat_idle_s=NAT_IDLE_S))
+    on.documents(site_documents("home") + service_document("at-home", "home"))
+    other = on.agent(home)
+    other.join(on.token("home"), "--probe-interval-s", "60")
+    answered_at_s(on.net.cloud, GATEWAY, "at-home", 30)
+    since, rest_s = other.running.mark(), 1.5 * NAT_IDLE_S
+    until("idle flows would be forgotten", _after(rest_s), rest_s + 10)
+    asked_at_s = time.monotonic()
+    answered_at_s(on.net.cloud, GATEWAY, "at-home", 5)
+    print(f"answered after {time.monotonic() - asked_at_s:.2f} s, which is mostly the caller's start")
+    assert "lost" not in other.running.said(since)
+    other.running.end()
 
 
 def test_cuts_lose_no_call_of_the_site(site: Site, agent: Agent, seed: int) -> None:
