@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import cut_small
 
-from workers.artifacts.errors import KeyUnusable, SignatureRefused
+from workers.artifacts.checking import check_apart
+from workers.artifacts.errors import CheckBroken, KeyUnusable, SignatureRefused
 from workers.artifacts.signing import SigningKey
 from workers.artifacts.trust import BUNDLE_MOST_BYTES, Trust, check
 
@@ -174,3 +175,37 @@ def test_model_signing_accepts_our_bundles_and_we_accept_its(tmp_path: Path) -> 
     (folder / "model.tflite").write_bytes(DATA + b"?")
     assert tool("sign", "--private_key", str(tmp_path / "signing.key")).returncode == 0
     assert verdict(signature.read_bytes(), trust(key)).startswith("a trusted key signed something else")
+
+
+@pytest.mark.real
+def test_a_process_of_its_own_says_the_same(key: SigningKey, bundle: bytes, tmp_path: Path) -> None:
+    other = SigningKey.opened(tmp_path / "other.key")
+    of = (MANIFEST.artifact, MANIFEST.digest)
+    check_apart(*of, bundle, trust(other, key), 0.0)
+    check_apart(*of, None, trust(), 0.0)
+    for signed, trusted in (
+        (bundle, trust(other)),
+        (bundle, trust(key, revoked_keys=frozenset({key.id}))),
+        (b"garbage", trust(key)),
+        (None, trust(key)),
+        (key.sign("model.tflite", OTHER.artifact, OTHER.digest), trust(key)),
+    ):
+        with pytest.raises(SignatureRefused) as caught:
+            check_apart(*of, signed, trusted, 0.0)
+        assert verdict(signed, trusted) in str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["", "garbage", "[]", '{"verdict": "Right"}', '{"verdict": "right"}; exit 1'])
+def test_only_a_process_that_ends_well_lets_a_model_pass(
+    key: SigningKey, bundle: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    said, _, more = said.partition(";")
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{said}'\n{more}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(stand_in))
+    with pytest.raises((CheckBroken, SignatureRefused)):
+        check_apart(MANIFEST.artifact, MANIFEST.digest, bundle, trust(key), 0.0)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
+    with pytest.raises(CheckBroken, match="cannot be checked now"):
+        check_apart(MANIFEST.artifact, MANIFEST.digest, bundle, trust(key), 0.0)

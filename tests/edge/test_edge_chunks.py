@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from conftest import DENSE, Node, infer_request, replica, wait_for
 from fake_front import WAIT_S, FakeFront, digest_of
@@ -185,6 +186,29 @@ async def test_a_revoked_model_stops_serving_and_a_revoked_key_too(
     async with asyncio.timeout(WAIT_S):
         while (await chunking.relay("ModelInfer", infer_request())).code == OK:
             pass  # calls that were routed before are still answered
+
+
+async def test_another_key_takes_over_and_nothing_restarts(
+    chunking: FakeFront, node: Node, key: SigningKey, tmp_path: Path
+) -> None:
+    await serving(chunking, node, chunking.add_chunked(V1, key=key), trust=trust(key))
+    incarnation, other = chunking.state("r1").incarnation, SigningKey.opened(tmp_path / "other.key")
+    signed = chunking.add_chunked(V1, key=other)
+    late, chunking.artifacts[signed.signature] = chunking.artifacts[signed.signature], b"not there yet"
+    chunking.assign(2, replica("r1", signed), trust=trust(other))
+    await chunking.until(
+        lambda: [f for f in chunking.fetches if f.digest == signed.signature], "a look for the signature"
+    )
+    chunking.artifacts[signed.signature] = late
+    papers = node.state_dir / "artifacts" / "papers"
+    await asyncio.to_thread(wait_for, lambda: len(list(papers.iterdir())) == 3, "the new signature")
+    chunking.assign(3, replica("r1", signed), trust=trust(other, valid_s=7))
+    await chunking.until(lambda: chunking.reports[-1].held_revision == 3, "revision 3")
+    assert chunking.state("r1").incarnation == incarnation
+    assert chunking.state("r1").phase == pb.REPLICA_PHASE_READY
+    assert node.process is not None
+    loaded = [each.path for each in psutil.Process(node.process.pid).memory_maps()]
+    assert not [path for path in loaded if "cryptography" in path]
 
 
 async def test_offline_after_a_reboot_signatures_are_checked_from_disk(

@@ -7,6 +7,7 @@ ArtifactError
 ├── RangesTooMany    one request asks for more than a request may
 ├── ManifestInvalid  the bytes are no manifest, or not this artifact's
 ├── KeyUnusable      a file holds no key that signs
+├── CheckBroken      a signature could not be checked now
 ├── SignatureRefused nobody who is trusted vouches for it, or not any more
 └── ArtifactCorrupt  the bytes are not what their digest says
 """
@@ -63,11 +64,18 @@ class KeyUnusable(ArtifactError):
         super().__init__(f"signing key {path}: {problem}: restore it, or move it away and a new one is made")
 
 
+class CheckBroken(ArtifactError):
+    """Neither right nor wrong: the check itself did not end."""
+
+    def __init__(self, digest: str, problem: str) -> None:
+        super().__init__(f"artifact {digest}: its signature cannot be checked now: {problem}: it is tried again")
+
+
 class SignatureRefused(ArtifactError):
     """It must not be loaded. The message says what would have to change."""
 
     def __init__(self, digest: str, problem: str) -> None:
-        self.digest = digest
+        self.digest, self.problem = digest, problem
         super().__init__(f"artifact {digest}: not loaded: {problem}")
 
 

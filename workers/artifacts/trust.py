@@ -49,15 +49,29 @@ def check(artifact: str, manifest: str, bundle: bytes | None, trust: Trust, sile
 
     `manifest`: the digest of the one it came by, or empty. `silent_s`: how old the revocations are.
     """
+    if (signed := to_verify(artifact, bundle, trust, silent_s)) is not None:
+        verify(artifact, manifest, signed, trust)
+
+
+def to_verify(artifact: str, bundle: bytes | None, trust: Trust, silent_s: float) -> bytes | None:
+    """What takes no signature to know; answers the bundle whose signature is left to verify.
+
+    Raises SignatureRefused.
+    """
     if artifact in trust.revoked_artifacts:
         raise SignatureRefused(artifact, "it was revoked: assign another version")
     if not trust.keys:
-        return
+        return None
     if silent_s > trust.valid_s:
         old = f"revocations are {silent_s:.0f} s old, they hold for {trust.valid_s} s: restore the link to a front"
         raise SignatureRefused(artifact, old)
     if bundle is None:
         raise SignatureRefused(artifact, f"it is not signed: {REMEDY}")
+    return bundle
+
+
+def verify(artifact: str, manifest: str, bundle: bytes, trust: Trust) -> None:
+    """Whether a trusted key signed the artifact, and the manifest if it signed one. Raises SignatureRefused."""
     _check_names(artifact, manifest, _signed_payload(artifact, bundle, trust))
 
 

@@ -192,7 +192,9 @@ class Agent:
 
     def _checks(self) -> list[Action]:
         """Others are trusted now: what they do not vouch for must not go on serving."""
-        return [CheckTrust(model.want, model.incarnation) for model in self._models.values() if model.phase in _SERVING]
+        latest = {replica.content: replica for replica in self._held.replicas}  # with the signature of now
+        serving = [model for model in self._models.values() if model.phase in _SERVING]
+        return [CheckTrust(latest.get(model.want.content, model.want), model.incarnation) for model in serving]
 
     def _refuse(self, event: LoadRefused) -> list[Action]:
         model = self._models.get(event.incarnation)

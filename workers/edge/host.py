@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVarTuple
 
+from workers.artifacts.checking import check_apart
 from workers.artifacts.disk import ArtifactFolder
-from workers.artifacts.errors import ArtifactError, SignatureRefused
-from workers.artifacts.trust import Trust, check
+from workers.artifacts.errors import ArtifactError, CheckBroken, SignatureRefused
+from workers.artifacts.trust import Trust
 from workers.edge.actions import (
     Action,
     CancelFetch,
@@ -53,6 +54,7 @@ from workers.inference.errors import ModelLoadFailed as LoadFailed
 # A retired load goes on for those who name it: their routes change only after the successor was reported.
 LINGER_S = 1.0
 FETCHES_AT_ONCE = 2
+PAPERS_WAIT_S, PAPERS_EVERY_S = 60.0, 0.5
 LOADS_AT_ONCE = 4
 
 Arguments = TypeVarTuple("Arguments")
@@ -109,8 +111,7 @@ class Host:
 
                 await inbox.put(await loop.run_in_executor(self._loading, self._load, action, tell))
             case CheckTrust():
-                if refused := await asyncio.to_thread(self._refused, action):
-                    await inbox.put(refused)
+                await self._check_again(action, inbox)
             case DescribeModel():
                 self._models.describe(action.replica, action.incarnation)
             case DrainModel():
@@ -198,7 +199,7 @@ class Host:
             self._models.load(action.replica, action.incarnation, path, lambda why: self._ended(action, why, tell))
         except SignatureRefused as err:
             return LoadRefused(action.incarnation, str(err))
-        except _PaperGone as err:
+        except (_PaperGone, CheckBroken) as err:
             return ArtifactSpoilt(action.incarnation, str(err))
         except (ArtifactError, OSError) as err:
             return ArtifactSpoilt(action.incarnation, f"the file on disk cannot be read: {err}")
@@ -214,19 +215,26 @@ class Host:
         self._models.unload(action.incarnation)
         tell(ModelEnded(action.incarnation, reason))
 
-    def _refused(self, action: CheckTrust) -> LoadRefused | None:
-        try:
-            self._check(action.replica.content.artifact, 0.0)
-        except (ArtifactError, OSError) as err:
-            return LoadRefused(action.incarnation, str(err))
-        return None
+    async def _check_again(self, action: CheckTrust, inbox: asyncio.Queue[Event]) -> None:
+        """A new signature may still be on its way: what runs is not stopped for want of it at once."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + PAPERS_WAIT_S
+        while True:
+            try:
+                return await asyncio.to_thread(self._check, action.replica.content.artifact, 0.0)
+            except SignatureRefused as err:
+                return await inbox.put(LoadRefused(action.incarnation, str(err)))
+            except (ArtifactError, OSError) as err:
+                if loop.time() > end_s:
+                    return await inbox.put(LoadRefused(action.incarnation, str(err)))
+            await asyncio.sleep(PAPERS_EVERY_S)
 
     def _check(self, artifact: Artifact, silent_s: float) -> None:
-        """Raises SignatureRefused, _PaperGone, OSError."""
+        """Raises SignatureRefused, CheckBroken, _PaperGone, OSError."""
         bundle = self._artifacts.papers.find(artifact.digest, artifact.signature) if artifact.signature else None
         if artifact.signature and bundle is None and self._trust.keys:
             raise _PaperGone("its signature was spoilt or gone; it is fetched again")
-        check(artifact.digest, artifact.manifest, bundle, self._trust, silent_s)
+        check_apart(artifact.digest, artifact.manifest, bundle, self._trust, silent_s)
 
     async def _drain(self, incarnation: str, inbox: asyncio.Queue[Event]) -> None:
         self._models.retire(incarnation)
