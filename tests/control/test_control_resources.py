@@ -43,7 +43,7 @@ def view(seen: Observations, now_s: float = 100.0) -> NodeView:
 
 
 def refusals(seen: Observations) -> list[tuple[str, str]]:
-    return [(part.name, part.detail) for part in running_parts(seen, "", 100.0) if part.kind == "resources"]
+    return [(part.name, part.detail) for part in running_parts(seen, "", 100.0, {}) if part.kind == "resources"]
 
 
 def test_what_a_node_says_is_shown_with_its_age() -> None:

@@ -25,7 +25,7 @@ def test_a_version_fails_where_it_does_not_load_or_ends_three_times_in_a_row(res
     seen = Observations()
     seen.front_attached(link_pb2.FrontHello(front="f", region="local"), 1.0)
     seen.front_reported("f", link_pb2.FrontReport(nodes=[node]), 1.0)  # type: ignore[arg-type]
-    puts = version_failures(WORLD, [CLAIM], seen.observed(1.0))
+    puts = version_failures(WORLD, [CLAIM], seen.observed(1.0), {})
     assert bool(puts) is fails
     if fails:
         assert "at edge-a: ended by SIGSEGV" in str(puts[0].status)

@@ -234,7 +234,7 @@ def _on_the_wire(kept: Stored) -> Assignment:
                 one.decision,
                 one.valid_offline_s,
                 one.draining,
-                one.single_writer,
+                single_writer=one.single_writer,
             )
             for one in kept.replicas
         ),
