@@ -12,8 +12,10 @@ from pathlib import Path
 import grpc
 
 from protos.inference.v2 import inference_pb2 as oip
-from workers.artifacts.digest import digest_of_file
+from workers.artifacts.digest import digest_of_bytes, digest_of_file
 from workers.artifacts.disk import ArtifactFolder
+from workers.artifacts.signing import SigningKey
+from workers.artifacts.trust import Trust
 from workers.edge.assignment import Artifact, Assignment, Content, Isolation, ReplicaAssignment
 from workers.edge.state import StateFolder
 
@@ -67,15 +69,18 @@ def agent(venv: Path, state_dir: Path, front: str) -> "Iterator[tuple[str, subpr
 
 
 def held(root: Path, isolation: Isolation = Isolation.SHARED) -> Path:
-    """A state folder that holds one model and the assignment for it, as a former run left it."""
-    folder = StateFolder(root)
-    digest, size_bytes = digest_of_file(MODEL)
-    with ArtifactFolder(folder.artifacts).partial(digest, size_bytes) as partial:
+    """A state folder that holds one signed model and the assignment for it, as a former run left it."""
+    folder, key = StateFolder(root), SigningKey.opened(root.with_suffix(".key"))
+    artifacts, (digest, size_bytes) = ArtifactFolder(folder.artifacts), digest_of_file(MODEL)
+    with artifacts.partial(digest, size_bytes) as partial:
         partial.append(MODEL.read_bytes()[partial.offset :])
         partial.commit()
-    content = Content("r1", "default", "dense", "v1", Artifact(digest, size_bytes, "tflite"), isolation)
+    signed = key.sign(MODEL.name, digest, digest)  # it has no manifest: any digest stands for one
+    artifacts.papers.keep(digest, signed)
+    artifact = Artifact(digest, size_bytes, "tflite", signature=digest_of_bytes(signed))
+    content = Content("r1", "default", "dense", "v1", artifact, isolation)
     replica = ReplicaAssignment(content, MEMORY_BYTES, "d1", 86_400, draining=False, compute_millis=1000)
-    folder.save_assignment(Assignment(1, (replica,)))
+    folder.save_assignment(Assignment(1, (replica,), Trust(keys=(key.public_der,), valid_s=86_400)))
     folder.close()
     return root
 
