@@ -219,7 +219,7 @@ class Joining:
         if node is None or node.status.get("key") != key:
             raise Forbidden(
                 f"node {request.node[:253]!r} is not enrolled with this key: its enrolment was ended, or the store is "
-                "an older one: join again with a token"
+                "an older one: join again with --anew and a new token"
             )
         return await self._certified(node, request.request_pem)
 

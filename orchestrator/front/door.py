@@ -59,7 +59,7 @@ class Door:
         if identity.role is not Role.NODE:
             raise Forbidden(f"the certificate is of {identity}, and this address is for nodes")
         if key in self.revoked:
-            raise Forbidden(f"the enrolment of {identity} was ended: join again with a token")
+            raise Forbidden(f"the enrolment of {identity} was ended: join again with --anew and a new token")
         return identity, key
 
 

@@ -114,7 +114,9 @@ class Nodes:
         ended = [s for s in self._sessions.values() if s.ended is None and s.key in keys]
         for session in ended:
             node = session.hello.node
-            self.detach(session, Forbidden(f"node {node}: its enrolment was ended: join again with a token"))
+            self.detach(
+                session, Forbidden(f"node {node}: its enrolment was ended: join again with --anew and a new token")
+            )
         return [session.hello.node for session in ended]
 
     def states(self, now_s: float) -> list[link_pb2.NodeState]:

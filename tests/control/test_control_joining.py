@@ -156,12 +156,12 @@ async def test_a_name_is_its_first_holders_until_the_enrolment_is_ended(here: In
     await here.join(token, "oslo-1", first)
     with pytest.raises(AlreadyEnrolled, match="skerry delete node/oslo-1"):
         await here.join(token, "oslo-1", second)
-    with pytest.raises(Forbidden, match="join again with a token"):
+    with pytest.raises(Forbidden, match="join again with --anew and a new token"):
         await here.renew("oslo-1", second)
     await here.joining.end_enrolment("oslo-1")
     (revoked,), _ = here.store.list_objects(REVOCATION)
     assert revoked.key.name == fingerprint(first)
-    with pytest.raises(Forbidden, match="join again with a token"):
+    with pytest.raises(Forbidden, match="join again with --anew and a new token"):
         await here.renew("oslo-1", first)
     assert here.node_of(await here.join(token, "oslo-1", second))
     with pytest.raises(NotFound):

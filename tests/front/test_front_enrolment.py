@@ -195,7 +195,7 @@ async def test_revoking_a_key_ends_its_streams_at_once_and_nobody_elses(world: W
     world.revoke(gone)
     await until(gone.stream.done, "the stream of n1 ended")
     assert await gone.stream.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert "its enrolment was ended: join again with a token" in (await gone.stream.details() or "")
+    assert "its enrolment was ended: join again with --anew and a new token" in (await gone.stream.details() or "")
     await until(gone.serve.done, "its relay ended")
     with pytest.raises(grpc.aio.AioRpcError, match="enrolment") as refused:
         await gone.attach(world.front.link)
