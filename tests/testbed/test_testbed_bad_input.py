@@ -106,15 +106,18 @@ def test_a_disk_that_is_full_amid_a_fetch_is_told_and_the_fetch_goes_on_when_the
     big.write_bytes(MODEL.read_bytes() + random.Random(seed).randbytes(PADDED_BYTES))
     depot = on.net.site("depot")
     on.skerry("model", "push", "big", str(big), "--accuracy", "0.97")
-    on.documents(site_documents("depot") + service_document("big", "depot", "big"))
+    on.documents(site_documents("depot"))
     agent = on.agent(depot)
-    with small_disk(agent.state_dir, PADDED_BYTES // 2 >> 10):
+    with small_disk(agent.state_dir, 4 * PADDED_BYTES >> 10) as disk:
         agent.join(on.token("depot"))
-        agent.running.says("free space")
-        until("operators see it", lambda: "free space" in on.skerry("describe", "service", "big"))
+        agent.running.says("attached")
+        # Somebody else's, after the agent took its budget from what was free.
+        (disk / "of-others").write_bytes(bytes(7 * PADDED_BYTES // 2))
+        on.documents(service_document("big", "depot", "big"))
+        until("operators see it", lambda: "free space" in on.skerry("get", "service", "big", "-o", "json"))
         assert agent.running.running
         before = received_bytes(agent.namespace)
-        agent.namespace.run("mount", "-o", f"remount,size={4 * PADDED_BYTES >> 10}k", str(agent.state_dir))
+        (disk / "of-others").unlink()
         agent.answered_at_s("big", 30)
         assert received_bytes(agent.namespace) - before < 0.8 * PADDED_BYTES, "it began anew"
         agent.running.end()
