@@ -161,7 +161,7 @@ def _braked(
     services: Sequence[ServiceSpec], sites: Sequence[SiteSpec], observed: Observed
 ) -> dict[ServiceRef, dict[NodeName, Outage]]:
     domains = {site.name: site.failure_domain for site in sites}
-    heard = [Heard(n.node, domains.get(n.site, n.site), n.silent_s) for n in observed.nodes.values()]
+    heard = [Heard(n.node, domains.get(n.site, n.site), n.silent_s, n.away_s) for n in observed.nodes.values()]
     found = outages(heard)
     return {service.ref: braked(found, service.policy.brake_share) for service in services}
 

@@ -4,6 +4,7 @@ A node serves its own LAN on while nobody hears it. To replace a domain's replic
 or a certificate of ours failed would load the rest of the fleet, and be undone an hour later.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,15 +15,22 @@ LEAST_NODES = 3
 # Nodes whose silence began so near to each other fell silent together: leases of ten seconds run out at different
 # beats, and an emergency supply lasts a little longer on one machine than on the next.
 TOGETHER_S = 120.0
+# For so long after its return a node counts as one of its outage: the slowest to dial again waits minutes, no more.
+RETURN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One registered node. `silent_s` is 0 while it is attached."""
+    """One registered node. `silent_s` is 0 while it is attached.
+
+    `away_s`: of one that has just come back, since when it had been silent. It counts with those it fell silent with:
+    they dial one after the other, and the last of them are not dead because most are back.
+    """
 
     node: NodeName
     domain: str
     silent_s: float
+    away_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,14 @@ def outages(heard: Iterable[Heard]) -> dict[NodeName, Outage]:
         domains.setdefault(one.domain, []).append(one)
     found: dict[NodeName, Outage] = {}
     for domain, nodes in domains.items():
+        silences_s = sorted(
+            each.silent_s or each.away_s for each in nodes
+        )  # a domain may be a whole fleet, silent at once
         for one in nodes:
             if one.silent_s > 0:
-                there = [each for each in nodes if each.silent_s <= one.silent_s + TOGETHER_S]
-                together = [each for each in there if each.silent_s >= max(one.silent_s - TOGETHER_S, 1e-12)]
-                found[one.node] = Outage(domain, len(together), len(there))
+                there = bisect_right(silences_s, one.silent_s + TOGETHER_S)
+                before = bisect_left(silences_s, max(one.silent_s - TOGETHER_S, 1e-12))
+                found[one.node] = Outage(domain, there - before, there)
     return found
 
 

@@ -23,7 +23,7 @@ class SeenReplica:
 
 @dataclass(frozen=True, slots=True)
 class SeenNode:
-    """A node as a front holds it. `silent_s` is 0 while it is attached.
+    """A node as a front holds it. `silent_s` is 0 while it is attached; `away_s` as in `brake.Heard`.
 
     `witnessed`: every front that we know is attached to us, so that none can hold the node without our knowing.
     """
@@ -38,6 +38,7 @@ class SeenNode:
     replicas: Mapping[ReplicaId, SeenReplica]
     peer_address: str = ""  # where it gives artifacts to nodes of its site; empty: it does not
     witnessed: bool = True
+    away_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """Who is waited for when many fall silent, and who is not."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.model.ids import NodeName
-from orchestrator.reconcile.brake import LEAST_NODES, TOGETHER_S, Heard, braked, outages
+from orchestrator.reconcile.brake import LEAST_NODES, TOGETHER_S, Heard, Outage, braked, outages
 
 
 def hall(*silent_s: float, domain: str = "hall") -> list[Heard]:
@@ -70,3 +72,26 @@ def test_who_is_waited_for_is_silent_and_one_of_many(silent_s: list[float], shar
 @given(silent_s=silences, share=st.floats(0, 1))
 def test_the_order_of_reports_does_not_matter(silent_s: list[float], share: float) -> None:
     assert braked(outages(hall(*silent_s)), share) == braked(outages(hall(*silent_s)[::-1]), share)
+
+
+def test_the_last_of_an_outage_are_waited_for_though_most_are_back() -> None:
+    back = [Heard(NodeName(f"b{number}"), "d", 0.0, away_s=300.0 + number) for number in range(90)]
+    late = [Heard(NodeName(f"l{number}"), "d", 310.0) for number in range(10)]
+    found = outages([*back, *late])
+    assert set(found) == {one.node for one in late}
+    assert {outage.silent for outage in found.values()} == {100}
+    assert set(braked(found, 0.3)) == set(found)
+    alone = outages([*(replace(one, away_s=0.0) for one in back), *late])
+    assert braked(alone, 0.3) == {}, "long after the others came back they are alone"
+
+
+@given(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from([0.0, 1.0, 60.0, 119.0, 121.0, 400.0])), max_size=30))
+def test_outages_are_counted_as_they_are_defined(drawn: list[tuple[str, float]]) -> None:
+    heard = [Heard(NodeName(f"n{number}"), domain, silent_s) for number, (domain, silent_s) in enumerate(drawn)]
+    found = outages(heard)
+    for one in heard:
+        nodes = [each for each in heard if each.domain == one.domain]
+        there = [each for each in nodes if each.silent_s <= one.silent_s + TOGETHER_S]
+        together = [each for each in there if each.silent_s >= one.silent_s - TOGETHER_S and each.silent_s > 0]
+        expected = Outage(one.domain, len(together), len(there)) if one.silent_s else None
+        assert found.get(one.node) == expected
