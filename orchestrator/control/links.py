@@ -25,6 +25,7 @@ class FrontLinkServicer(link_pb2_grpc.FrontLinkServicer):
     async def Attach(
         self, request_iterator: AsyncIterator[link_pb2.FrontReport], context: Context
     ) -> AsyncIterator[link_pb2.FrontOrders]:
+        await context.send_initial_metadata((("skerry-capabilities", "deltas"),))
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.hello.front:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "hello: missing: the first report names the front")
@@ -52,8 +53,8 @@ class FrontLinkServicer(link_pb2_grpc.FrontLinkServicer):
 
     async def _read(self, name: FrontName, reports: AsyncIterator[link_pb2.FrontReport]) -> None:
         async for report in reports:
-            self._observations.front_reported(name, report, self._clock.now_s())
-            await self._board.wake()
+            if self._observations.front_reported(name, report, self._clock.now_s()):
+                await self._board.wake()
 
     def _holds(self, name: FrontName, node: NodeName) -> bool:
         return self._observations.holder(node) == name

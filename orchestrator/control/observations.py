@@ -3,8 +3,9 @@
 What nobody can have measured or counted is refused here, counted and shown: it never reaches the planner.
 """
 
-from collections.abc import Container
-from dataclasses import dataclass, field
+import math
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field, replace
 
 from orchestrator.control.refusals import Refusals, Refused
 from orchestrator.control.reported_demand import ReportedDemand
@@ -14,6 +15,7 @@ from orchestrator.model.ids import FrontName, NodeName, ReplicaId, ServiceRef, S
 from orchestrator.model.legs import Leg
 from orchestrator.model.phases import NodePhase, ReplicaPhase
 from orchestrator.model.resources import Resources
+from orchestrator.reconcile.brake import RETURN_S
 from orchestrator.reconcile.observed import Observed, SeenCloudReplica, SeenNode, SeenReplica
 from protos.link.v1 import link_pb2
 
@@ -36,7 +38,13 @@ class _Node:
     front: FrontName
     received_s: float
     legs: tuple[link_pb2.LegEstimate, ...]  # the accepted ones
-    measured_s: float  # when its report last was another one: a front repeats the last it has
+    measured_s: float  # when its legs last were others: a front repeats the last it has
+    seen: SeenNode  # as of an attached one; made once for each report, and looked at by every step of the loops
+
+    @property
+    def hold_s(self) -> float:
+        """What its legs are old at most while nothing else is heard of them; infinity: nobody promised."""
+        return self.state.report.legs_hold_ms / 1000 or math.inf
 
 
 @dataclass(slots=True)
@@ -45,6 +53,7 @@ class _Front:
     attached: bool
     changed_s: float
     session: int
+    heard_s: float  # up to when it is known what it held
     legs: dict[tuple[str, str], tuple[link_pb2.LegEstimate, float]] = field(default_factory=dict)
 
 
@@ -67,12 +76,13 @@ class Observations:
     _fronts: dict[FrontName, _Front] = field(default_factory=dict)
     _nodes: dict[NodeName, _Node] = field(default_factory=dict)
     _cloud: dict[ReplicaId, link_pb2.ReplicaReport] = field(default_factory=dict)
+    _returned: dict[NodeName, tuple[float, float]] = field(default_factory=dict)  # silent since, and back when
     refusals: Refusals = field(default_factory=Refusals)
     demand: ReportedDemand = field(init=False)
     resources: ReportedResources = field(init=False)
 
     def __post_init__(self) -> None:
-        self.demand = ReportedDemand(self.refusals)
+        self.demand = ReportedDemand(self.refusals, self._counts_on)
         self.resources = ReportedResources(self.refusals)
 
     # ---- what links report
@@ -80,48 +90,84 @@ class Observations:
     def front_attached(self, hello: link_pb2.FrontHello, now_s: float) -> int:
         """A number that names this attachment: an older stream of the same front may end after the new one began."""
         name = FrontName(hello.front)
-        session = self._fronts[name].session + 1 if name in self._fronts else 1
+        before = self._fronts.get(name)
+        session, heard_s = (before.session + 1, before.heard_s) if before else (1, now_s)
         self.demand.front_attached(name)
-        self._fronts[name] = _Front(hello, True, now_s, session)
+        self._fronts[name] = _Front(_hello_of(hello), True, now_s, session, heard_s)
         return session
 
     def front_detached(self, name: FrontName, session: int, now_s: float) -> None:
         """Its nodes are silent to us from now on; it may well serve them."""
         front = self._fronts.get(name)
         if front and front.session == session:
-            front.attached, front.changed_s = False, now_s
+            front.attached, front.changed_s, front.heard_s = False, now_s, now_s
 
-    def front_reported(self, name: FrontName, report: link_pb2.FrontReport, now_s: float) -> None:
+    def front_reported(self, name: FrontName, report: link_pb2.FrontReport, now_s: float) -> bool:
+        """Whether other nodes are held by this front now. A report is whole, or of what changed."""
+        held = False
         for state in report.nodes:
-            node = NodeName(state.hello.node)
-            held = self._nodes.get(node)
-            # Two fronts may both know a node that moved: the newer boot counts, then whoever holds it now.
-            if held is None or held.front == name or _rank(state) >= _rank(held.state):
-                self._node_reported(node, state, name, now_s)
-        self._detach_unlisted(name, {NodeName(state.hello.node) for state in report.nodes})
+            held |= self._node_of(name, state, now_s)
+        if report.delta:
+            self._forget(name, report.forgotten)
+        else:
+            held |= self._detach_unlisted(name, {NodeName(state.hello.node) for state in report.nodes})
         for leg in report.legs:
             if self._accepts(leg, f"front/{name}", now_s):
                 self._fronts[name].legs[leg.source, leg.target] = (_copy(leg), now_s)
+        self._fronts[name].heard_s = now_s
         self.demand.front_reported(name, report, now_s)
+        return held
+
+    def _node_of(self, front: FrontName, state: link_pb2.NodeState, now_s: float) -> bool:
+        """Whether it has another holder now."""
+        node = NodeName(state.hello.node)
+        held = self._nodes.get(node)
+        # Two fronts may both know a node that moved: the newer boot counts, then whoever holds it now.
+        if held is not None and held.front != front and _rank(state) < _rank(held.state):
+            return False
+        before = self.holder(node)
+        if held is not None and state.attached and (silent_s := self._silent_s(held, now_s)) > 0:
+            self._returned[node] = (now_s - silent_s, now_s)
+        self._node_reported(node, state, front, now_s)
+        return before != self.holder(node)
 
     def _node_reported(self, node: NodeName, state: link_pb2.NodeState, front: FrontName, now_s: float) -> None:
+        kept = list(state.report.kept)
+        state.report.ClearField("kept")
         held = self._nodes.get(node)
-        said = (state.hello.site, state.hello.epoch, state.report)
-        if held is not None and (held.state.hello.site, held.state.hello.epoch, held.state.report) == said:
-            self._nodes[node] = _Node(state, front, now_s, held.legs, held.measured_s)
+        if held is not None and _said(held.state) == _said(state):
+            seen = held.seen if held.state.hello == state.hello else _seen_node(node, state)
+            self._nodes[node] = _Node(state, front, now_s, held.legs, held.measured_s, seen)
             return
+        legs, measured_s = self._legs_of(held, state, now_s)
+        self._nodes[node] = _Node(state, front, now_s, legs, measured_s, _seen_node(node, state))
+        self.demand.node_kept(node, state, kept, now_s)
+        self.demand.node_reported(node, state, now_s)
+        self.resources.node_reported(node, state, now_s)
+
+    def _legs_of(
+        self, held: _Node | None, state: link_pb2.NodeState, now_s: float
+    ) -> tuple[tuple[link_pb2.LegEstimate, ...], float]:
+        """The accepted ones, and when they were measured.
+
+        A node that boots, or whose front did, has no samples yet. What was measured before counts on and ages on, or
+        else its replicas would leave the site for a second.
+        """
         source, legs = f"site/{state.hello.site}", state.report.legs
+        if (
+            held is not None
+            and held.state.hello.site == state.hello.site
+            and (not legs or held.state.report.legs == legs)
+        ):
+            return held.legs, self._measured_s(held, now_s)
         if len(legs) > MOST_LEGS:
             self.refusals.add("leg", f"{source} -> any", f"{len(legs)} legs, {MOST_LEGS} at most", now_s)
         accepted = tuple(_copy(leg) for leg in legs[:MOST_LEGS] if self._accepts(leg, source, now_s))
-        measured_s = now_s
-        if not legs and held is not None and held.state.hello.site == state.hello.site:
-            # A node that boots, or whose front did, has no samples yet. What was measured before counts on and ages on,
-            # or else its replicas would leave the site for a second.
-            accepted, measured_s = held.legs, held.measured_s
-        self._nodes[node] = _Node(state, front, now_s, accepted, measured_s)
-        self.demand.node_reported(node, state, now_s)
-        self.resources.node_reported(node, state, now_s)
+        return accepted, now_s - state.report_age_ms / 1000
+
+    def _measured_s(self, node: _Node, now_s: float) -> float:
+        """When its legs were measured last: they were again while it was heard, where it promised to say else."""
+        return max(node.measured_s, now_s - self._silent_s(node, now_s) - node.hold_s)
 
     def _accepts(self, leg: link_pb2.LegEstimate, source: str, now_s: float) -> bool:
         reason = objection(leg, source)
@@ -129,11 +175,23 @@ class Observations:
             self.refusals.add("leg", f"{source} -> {leg.target}", reason, now_s)
         return reason is None
 
-    def _detach_unlisted(self, front: FrontName, listed: set[NodeName]) -> None:
-        """A report is whole: what a front held before it was killed, it does not hold unless it says so."""
-        for node, held in self._nodes.items():
-            if held.front == front and held.state.attached and node not in listed:
-                held.state.attached, held.state.silent_ms = False, 0
+    def _detach_unlisted(self, front: FrontName, listed: set[NodeName]) -> bool:
+        """Of a whole report: what a front held before it was killed, it does not hold unless it says so.
+
+        Silent they are since then, however long before that they last had something to say.
+        """
+        gone = [self._nodes[n] for n in self._nodes if n not in listed and self.holder(n) == front]
+        for held in gone:
+            held.state.attached, held.state.silent_ms = False, 0
+            held.received_s = self._fronts[front].heard_s
+        return bool(gone)
+
+    def _forget(self, front: FrontName, nodes: Iterable[str]) -> None:
+        """Silent for longer than any policy waits, says the front that held them last."""
+        for name in nodes:
+            held = self._nodes.get(NodeName(name))
+            if held is not None and held.front == front and not held.state.attached:
+                del self._nodes[NodeName(name)]
 
     def replica_registered(self, report: link_pb2.ReplicaReport) -> None:
         """A failure is kept after its reporter is gone, as the reason that operators look for: one for each version."""
@@ -159,34 +217,31 @@ class Observations:
     # ---- what the loops see
 
     def observed(self, now_s: float) -> Observed:
+        witnessed = all(front.attached for front in self._fronts.values())
+        nodes = {name: self._seen_node(node, now_s, witnessed) for name, node in self._nodes.items()}
+        self._returned = {n: times for n, times in self._returned.items() if now_s - times[1] <= RETURN_S}
+        for name, (silent_since_s, _) in self._returned.items():
+            if name in nodes and nodes[name].silent_s == 0:
+                nodes[name] = replace(nodes[name], away_s=now_s - silent_since_s)
         return Observed(
-            nodes={name: self._seen_node(name, node, now_s) for name, node in self._nodes.items()},
+            nodes=nodes,
             cloud={name: _seen_cloud(report) for name, report in self._cloud.items()},
         )
 
-    def _seen_node(self, name: NodeName, node: _Node, now_s: float) -> SeenNode:
+    def _seen_node(self, node: _Node, now_s: float, witnessed: bool) -> SeenNode:
         silent_s = self._silent_s(node, now_s)
-        hello, report = node.state.hello, node.state.report
-        return SeenNode(
-            node=name,
-            site=SiteName(hello.site),
-            phase=NodePhase.UNKNOWN if silent_s > 0 else NodePhase.ATTACHED,
-            silent_s=silent_s,
-            capacity=Resources(hello.memory_bytes, hello.compute_millis),
-            lan_address=hello.lan_address,
-            held_revision=report.held_revision,
-            replicas={ReplicaId(r.replica): _seen_replica(r) for r in report.replicas},
-            peer_address=hello.peer_address,
-            witnessed=all(front.attached for front in self._fronts.values()),
-        )
+        if silent_s == 0 and witnessed:
+            return node.seen
+        phase = NodePhase.UNKNOWN if silent_s > 0 else NodePhase.ATTACHED
+        return replace(node.seen, phase=phase, silent_s=silent_s, witnessed=witnessed)
 
     def _silent_s(self, node: _Node, now_s: float) -> float:
         """0 while its front holds it. A front that is gone says nothing of its nodes."""
+        if not node.state.attached:
+            return max(node.state.silent_ms / 1000 + now_s - node.received_s, LEAST_S)
         front = self._fronts.get(node.front)
         if front is not None and front.attached:
-            if node.state.attached:
-                return 0.0
-            return max(node.state.silent_ms / 1000 + now_s - node.received_s, LEAST_S)
+            return 0.0
         return max(now_s - (front.changed_s if front else node.received_s), LEAST_S)
 
     def legs(self, now_s: float) -> list[Leg]:
@@ -194,7 +249,7 @@ class Observations:
         found: dict[tuple[str, str], list[Reported]] = {}
         for node in self._nodes.values():
             silent_s = self._silent_s(node, now_s)
-            elapsed_s = max(0.0, now_s - silent_s - node.measured_s)
+            elapsed_s = max(0.0, now_s - silent_s - self._measured_s(node, now_s))
             for leg in node.legs:
                 found.setdefault((leg.source, leg.target), []).append(Reported(leg, elapsed_s, silent_s == 0))
         for front in self._fronts.values():
@@ -213,6 +268,12 @@ class Observations:
         hellos = [front.hello for _, front in sorted(self._fronts.items()) if front.attached]
         links = tuple(hello.link_address for hello in hellos if hello.link_address)
         return links, tuple(hello.enrolment_address for hello in hellos if hello.enrolment_address)
+
+    def _counts_on(self, node: NodeName) -> bool:
+        """Is it attached, and would it say if it had counted more?"""
+        held = self._nodes.get(node)
+        front = self._fronts.get(held.front) if held and held.state.attached else None
+        return bool(held and front and front.attached and "deltas" in held.state.hello.software.capabilities)
 
     def holder(self, node: NodeName) -> FrontName | None:
         """The front that holds the node now."""
@@ -244,8 +305,34 @@ def _copy(leg: link_pb2.LegEstimate) -> link_pb2.LegEstimate:
     return own
 
 
+def _said(state: link_pb2.NodeState) -> tuple[str, int, link_pb2.NodeReport]:
+    return state.hello.site, state.hello.epoch, state.report
+
+
+def _hello_of(hello: link_pb2.FrontHello) -> link_pb2.FrontHello:
+    """A copy: it came with all nodes of the front."""
+    own = link_pb2.FrontHello()
+    own.CopyFrom(hello)
+    return own
+
+
 def _rank(state: link_pb2.NodeState) -> tuple[int, bool]:
     return state.hello.epoch, state.attached
+
+
+def _seen_node(name: NodeName, state: link_pb2.NodeState) -> SeenNode:
+    hello, report = state.hello, state.report
+    return SeenNode(
+        node=name,
+        site=SiteName(hello.site),
+        phase=NodePhase.ATTACHED,
+        silent_s=0.0,
+        capacity=Resources(hello.memory_bytes, hello.compute_millis),
+        lan_address=hello.lan_address,
+        held_revision=report.held_revision,
+        replicas={ReplicaId(r.replica): _seen_replica(r) for r in report.replicas},
+        peer_address=hello.peer_address,
+    )
 
 
 def _seen_replica(state: link_pb2.ReplicaState) -> SeenReplica:

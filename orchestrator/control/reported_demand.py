@@ -1,6 +1,7 @@
 """What gateways counted, once it was looked at: fronts by zone, nodes' agents on their own LAN."""
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -35,7 +36,10 @@ class _Outcome:
 
 @dataclass(slots=True)
 class ReportedDemand:
+    """`counts_on` says of a node that it is attached and would have said if it had counted more."""
+
     refusals: Refusals
+    counts_on: Callable[[NodeName], bool] = lambda node: False
     _by_zone: CountedCalls[tuple[ServiceRef, ZoneName]] = field(default_factory=CountedCalls)
     _by_site: CountedCalls[tuple[ServiceRef, SiteName]] = field(default_factory=CountedCalls)
     _counted_s: dict[FrontName, float] = field(default_factory=dict)  # up to when a front has said what it counted
@@ -85,12 +89,26 @@ class ReportedDemand:
                 )
         self._by_site.heard(source, before.at_s, now_s)
 
+    def node_kept(
+        self, node: NodeName, state: link_pb2.NodeState, kept: Iterable[link_pb2.KeptReport], now_s: float
+    ) -> None:
+        """Totals as they were while nobody heard the node: its calls count when they came."""
+        for each in kept:
+            at_s, before = now_s - each.age_ms / 1000, self._totals.get(node)
+            if before is None or at_s > before.at_s:
+                then = link_pb2.NodeState(hello=state.hello, report=each.report)
+                self.node_reported(node, then, at_s)
+
     def by_zone_rps(self, now_s: float) -> dict[tuple[ServiceRef, ZoneName], float]:
         """What callers of fronts will ask for: the p95 of the next window's rate."""
         return self._by_zone.forecasts_rps(now_s)
 
     def by_site_rps(self, now_s: float) -> dict[tuple[ServiceRef, SiteName], float]:
         """The same of callers on the LAN of each site."""
+        for node, totals in self._totals.items():
+            if totals.calls and now_s > totals.at_s and self.counts_on(node):
+                self._by_site.heard(f"node/{node}", totals.at_s, now_s)  # it has said all: there were no more
+                totals.at_s = now_s
         return self._by_site.forecasts_rps(now_s)
 
     def outcomes(self, service: ServiceRef, since_s: float) -> dict[SiteName, tuple[int, int]]:

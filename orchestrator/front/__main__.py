@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestrator.front.nodes import MOST_HEARTBEAT_S
 from orchestrator.front.process import run
 from orchestrator.front.settings import FrontSettings
 
@@ -26,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--artifacts", required=True, help="fsspec URL of the artifacts")
     parser.add_argument("--state-dir", required=True, type=Path, help="where the last orders are kept")
+    parser.add_argument("--heartbeat-s", type=float, default=10.0, help="between signs of life of a node (%(default)s)")
     given = parser.parse_args(arguments)
+    if not 0.1 <= given.heartbeat_s <= MOST_HEARTBEAT_S:
+        parser.error(f"--heartbeat-s {given.heartbeat_s:g}: give seconds from 0.1 to {MOST_HEARTBEAT_S:g}")
     return run(
         FrontSettings(
             name=given.name,
@@ -40,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             identity_dir=given.identity_dir,
             enrolment_address=given.enrolment,
             hosts=tuple(given.host),
+            heartbeat_s=given.heartbeat_s,
         )
     )
 

@@ -9,10 +9,14 @@ import grpc
 import grpc.aio
 
 from orchestrator.errors import EdgeUnreachable, EpochStale, Forbidden, InvalidRequest, NodeUnknown, OrchestratorError
+from orchestrator.front.admission import Admission
 from orchestrator.front.door import Door
+from orchestrator.front.merging import DeltaUnfounded
 from orchestrator.front.nodes import Nodes, Session
 from orchestrator.front.relay import RelayStream, RelayTransport
+from orchestrator.front.telling import Teller
 from protos.link.v1 import link_pb2, link_pb2_grpc
+from workers.edge.patience import retry_after
 from workers.probe.servicer import ProbeServicer
 from workers.tasks import stopped
 
@@ -49,52 +53,74 @@ async def _first(context: Context, what: str) -> Any:
 class NodeLinkServicer(link_pb2_grpc.NodeLinkServicer):
     """Control class: the stream is the node's lease."""
 
-    def __init__(self, nodes: Nodes, front: str, software: link_pb2.Software, door: Door) -> None:
+    def __init__(
+        self, nodes: Nodes, front: str, software: link_pb2.Software, door: Door, admission: Admission | None = None
+    ) -> None:
         self._nodes, self._front, self._software, self._door = nodes, front, software, door
+        self._admission = admission or Admission()
         self.fronts: tuple[str, ...] = ()  # link addresses of all
 
     async def Attach(  # type: ignore[override]  # aio's read and write
         self, request_iterator: AsyncIterator[link_pb2.NodeMessage], context: Context
     ) -> None:
         try:
-            hello = _checked((await _first(context, "hello")).hello)
-            session = self._nodes.attach(hello, _now_s(), self._door.admit_as(context, hello.node, hello.site))
+            hello, key = await self._admitted(context)
+            session = self._nodes.attach(hello, _now_s(), key)
+            del hello
         except OrchestratorError as err:
             log.warning("node refused", extra={"peer": context.peer(), "reason": str(err)})
-            await context.abort(_code(err), str(err))
+            # A hello that does not come is a busy machine's, here or there: dialling anew would keep both busy.
+            busy = retry_after(HELLO_TIMEOUT_S) if isinstance(err, EdgeUnreachable) else ()
+            await context.abort(_code(err), str(err), busy)
         log.info("node attached", extra=_facts(session))
-        listening = asyncio.create_task(self._listen(session, context))
+        teller = Teller(session, self._nodes, context)
         try:
             await context.write(self._welcome(session))
-            await self._tell(session, context)
+            session.attends = teller
+            teller.attend()
+            # Here and not in a method, and no message is held: each would take a kilobyte of every idle node.
+            while session.ended is None and (message := await context.read()) is not grpc.aio.EOF:
+                if message.WhichOneof("kind") == "report":
+                    self._take(session, message.report, teller)
+                else:
+                    self._nodes.heard(session, _now_s())
+                del message
+            session.end(_Left(f"node {session.node}: said goodbye"))
+        except asyncio.CancelledError:
+            if session.ended is None or (this := asyncio.current_task()) is None:
+                raise  # by grpc: the stream is gone
+            this.uncancel()  # by the session's end, which the node is told below
         finally:
-            self._nodes.detach(session, EdgeUnreachable(f"node {session.hello.node}: its connection broke"))
-            await stopped([listening])  # what it raises is the broken stream's: `ended` tells it in our words
+            self._nodes.detach(session, EdgeUnreachable(f"node {session.node}: its connection broke"))
+            session.attends = None
+            await teller.close()
             log.info("node detached", extra={**_facts(session), "reason": str(session.ended)})
         if session.ended is not None and not isinstance(session.ended, _Left):
             await context.abort(_code(session.ended), str(session.ended))
 
-    async def _listen(self, session: Session, context: Context) -> None:
-        try:
-            while (message := await context.read()) is not grpc.aio.EOF:
-                report = message.report if message.WhichOneof("kind") == "report" else None
-                self._nodes.heard(session, _now_s(), report)
-            session.end(_Left(f"node {session.hello.node}: said goodbye"))
-        finally:
-            session.end(EdgeUnreachable(f"node {session.hello.node}: its stream cannot be read any more"))
+    async def _admitted(self, context: Context) -> tuple[link_pb2.NodeHello, str]:
+        """With the key of its certificate. Raises InvalidRequest, EdgeUnreachable, Forbidden; aborts where too many
+        dial at once.
 
-    async def _tell(self, session: Session, context: Context) -> None:
-        """Push the assignment at once and whenever it changes, until the session ends."""
-        told: link_pb2.Assignment | None = None
-        while True:
-            await session.wake.wait()
-            session.wake.clear()
-            if session.ended is not None:
-                return
-            assignment = self._nodes.assignment(session.hello.node)
-            if assignment is not None and assignment != told:
-                await context.write(link_pb2.FrontMessage(assignment=assignment))
-                told = assignment
+        The hello is read before all else: who is refused while it is on the way hears of a reset stream, no more. Who
+        may not come in takes nobody's place.
+        """
+        hello = _checked((await _first(context, "hello")).hello)
+        key = self._door.admit_as(context, hello.node, hello.site)
+        if wait_s := self._admission.wait_s(_now_s()):
+            said = f"too many nodes dial at once; dial again in {wait_s:.1f} s"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, said, retry_after(wait_s))
+        return hello, key
+
+    def _take(self, session: Session, report: link_pb2.NodeReport, teller: Teller) -> None:
+        taken = link_pb2.ReportTaken(number=report.number)
+        try:
+            self._nodes.reported(session, report, _now_s())
+        except (InvalidRequest, DeltaUnfounded) as err:
+            log.warning("report refused", extra={**_facts(session), "reason": str(err)})
+            taken.refused, taken.whole = str(err), isinstance(err, DeltaUnfounded)
+        if report.number:
+            teller.taken(taken)
 
     def _welcome(self, session: Session) -> link_pb2.FrontMessage:
         return link_pb2.FrontMessage(

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import os
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from protos.link.v1 import link_pb2
@@ -22,7 +24,7 @@ class Orders:
 
     def __init__(self) -> None:
         self.routes: link_pb2.RouteTable | None = None
-        self.assignments: dict[str, link_pb2.Assignment] = {}
+        self.assignments: dict[str, bytes] = {}  # serialised: most nodes are not asked about for hours
         self.sites: frozenset[str] = frozenset()  # empty: never heard
         self.revocations: link_pb2.Revocations | None = None
         self.fronts: tuple[str, ...] = ()
@@ -38,27 +40,39 @@ class Orders:
             return False
         self.epoch = orders.epoch
         if orders.HasField("routes"):
-            self.routes = orders.routes
-        self.assignments |= {each.node: each.assignment for each in orders.assignments}
+            self.routes = link_pb2.RouteTable()  # a copy: a part keeps the whole message in memory, all assignments too
+            self.routes.CopyFrom(orders.routes)
+        self.assignments |= assignments_of(orders)
         if orders.sites:
             self.sites = frozenset(orders.sites)
         if orders.HasField("revocations"):
-            self.revocations = orders.revocations
+            self.revocations = link_pb2.Revocations()
+            self.revocations.CopyFrom(orders.revocations)
         self.fronts = tuple(orders.fronts) or self.fronts
         return True
 
+    def pieces(self) -> Iterator[bytes]:
+        """The whole as it is now, as serialised messages that are one when read together: a fleet's takes no room."""
+        first = link_pb2.FrontOrders(
+            routes=self.routes, sites=sorted(self.sites), revocations=self.revocations, fronts=self.fronts
+        )
+        return _pieces(first, sorted(self.assignments.items()))
+
     def whole(self) -> link_pb2.FrontOrders:
         """All of it as one message; without the epoch."""
-        return link_pb2.FrontOrders(
-            routes=self.routes,
-            assignments=[
-                link_pb2.NodeAssignment(node=node, assignment=assignment)
-                for node, assignment in sorted(self.assignments.items())
-            ],
-            sites=sorted(self.sites),
-            revocations=self.revocations,
-            fronts=self.fronts,
-        )
+        return link_pb2.FrontOrders.FromString(b"".join(self.pieces()))
+
+
+def assignments_of(orders: link_pb2.FrontOrders) -> dict[str, bytes]:
+    return {sys.intern(each.node): each.assignment.SerializeToString(deterministic=True) for each in orders.assignments}
+
+
+def _pieces(first: link_pb2.FrontOrders, assignments: list[tuple[str, bytes]]) -> Iterator[bytes]:
+    yield first.SerializeToString(deterministic=True)
+    for node, assignment in assignments:
+        piece = link_pb2.FrontOrders()
+        piece.assignments.add(node=node).assignment.ParseFromString(assignment)
+        yield piece.SerializeToString(deterministic=True)
 
 
 def restored(path: Path) -> Orders:
@@ -76,12 +90,16 @@ def restored(path: Path) -> Orders:
     return orders
 
 
-def keep(path: Path, whole: link_pb2.FrontOrders) -> None:
+def keep(path: Path, pieces: Iterable[bytes]) -> None:
     """Write so that a crash leaves the old or the new file, never half of one. Blocks on the disk."""
-    encoded = whole.SerializeToString(deterministic=True)
-    passing = path.with_suffix(".new")
+    passing, digest = path.with_suffix(".new"), hashlib.sha256()
     with passing.open("wb") as stream:
-        stream.write(hashlib.sha256(encoded).digest() + encoded)
+        stream.write(bytes(_DIGEST_BYTES))
+        for piece in pieces:
+            digest.update(piece)
+            stream.write(piece)
+        stream.seek(0)
+        stream.write(digest.digest())
         stream.flush()
         os.fsync(stream.fileno())
     passing.replace(path)

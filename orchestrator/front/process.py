@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from importlib.metadata import version
 
 import grpc.aio
@@ -37,8 +38,12 @@ from workers.tasks import stopped
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
-SWEEP_EVERY_S = 0.25
-CAPABILITIES = ("relay", "bulk", "chunks", "probe")
+SWEEPS_PER_BEAT = 4
+# After each beat grpc would ping the node, to learn how large a window the link deserves, and the node would answer: as
+# many bytes again. A window that is large from the start takes what nodes send up, relayed answers above all.
+LINK_OPTIONS = (*OPTIONS, ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1 << 20))
+KEEP_PAUSE = 20.0  # times as long as the orders took to write
+CAPABILITIES = ("relay", "bulk", "chunks", "probe", "deltas")
 
 
 class RoutedTransport:
@@ -61,11 +66,11 @@ class Front:
         self._identity = IdentityFolder(settings.identity_dir) if settings.identity_dir else None
         self._connector = Connector(self._identity)
         self._direct, self._relay = DirectTransport(self._connector), RelayTransport()
-        self._nodes = Nodes(self._hurry)
+        self._nodes = Nodes(self._hurry, round(settings.heartbeat_s * 1000))
         self._gateway = Gateway(RoutedTransport(self._direct, self._relay), settings.zone, self._relay.nodes)
         self._leg = RegionLeg(settings.control_address, settings.name, settings.region, self._connector)
         self._orders = orders.restored(settings.orders_path)
-        self._unkept = asyncio.Event()
+        self._unkept, self._pressing = asyncio.Event(), asyncio.Event()
         self._handlers = OipHandlers(self._gateway, self._software.version)
         self._gateway_server = gateway_server(self._handlers)
         self._door = Door(plain=settings.identity_dir is None)
@@ -112,7 +117,7 @@ class Front:
         await self._direct.close()
 
     def _link(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=OPTIONS)
+        server = grpc.aio.server(options=LINK_OPTIONS)
         library = ArtifactLibrary(self._settings.artifacts_url)
         link_pb2_grpc.add_NodeLinkServicer_to_server(self._node_link, server)
         link_pb2_grpc.add_BulkServicer_to_server(BulkServicer(library, self._door), server)
@@ -147,11 +152,14 @@ class Front:
         if self._uplink is not None:
             self._uplink.hurry()
 
-    def _report(self) -> link_pb2.FrontReport:
+    def _report(self, whole: bool) -> link_pb2.FrontReport:
         now_s = asyncio.get_running_loop().time()
         table = self._gateway.table
+        nodes, forgotten = (self._nodes.states(now_s), ()) if whole else self._nodes.changes(now_s)
         return link_pb2.FrontReport(
-            nodes=self._nodes.states(now_s),
+            nodes=nodes,
+            delta=not whole,
+            forgotten=forgotten,
             legs=self._leg.estimates(now_s),
             demand=[
                 link_pb2.Demand(
@@ -173,6 +181,8 @@ class Front:
         if self._orders.take(sent):
             self._obey(sent)
             self._unkept.set()
+            if sent.HasField("revocations"):
+                self._pressing.set()  # a front that restarts alone must refuse them
 
     def _obey(self, sent: link_pb2.FrontOrders) -> None:
         """Contents count, not revisions: a control plane that was set up anew counts them from the start."""
@@ -180,7 +190,9 @@ class Front:
             table = table_of(sent.routes)
             self._gateway.use(table)
             self._direct.retain(table.addresses)
-        self._nodes.assign({each.node: each.assignment for each in sent.assignments})
+        self._nodes.assign(
+            {(node := sys.intern(each.node)): self._orders.assignments[node] for each in sent.assignments}
+        )
         if sent.sites:
             self._nodes.know_sites(sent.sites)
         if sent.fronts:
@@ -192,23 +204,29 @@ class Front:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_EVERY_S)
+            await asyncio.sleep(self._settings.heartbeat_s / SWEEPS_PER_BEAT)
             for node in self._nodes.sweep(asyncio.get_running_loop().time()):
                 self._relay.cut(node, f"node {node} is silent")
 
     async def _keep(self) -> None:
-        """Write the orders to disk whenever they changed."""
+        """Write the orders to disk when they changed: all of them, so that a fleet's must not be written at each."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._unkept.wait()
             self._unkept.clear()
+            self._pressing.clear()
+            began_s = loop.time()
             try:
-                await asyncio.to_thread(orders.keep, self._settings.orders_path, self._orders.whole())
+                await asyncio.to_thread(orders.keep, self._settings.orders_path, self._orders.pieces())
             except OSError as err:
                 path = str(self._settings.orders_path)
                 log.error(
                     "orders not kept; a restart without the control plane would serve nothing",
                     extra={"path": path, "reason": str(err)},
                 )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEEP_PAUSE * (loop.time() - began_s)):
+                    await self._pressing.wait()
 
 
 def _dialled(address: str, hosts: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.front.nodes import HEARTBEAT_MS
 from orchestrator.settings import Settings
 
 
@@ -21,6 +22,7 @@ class FrontSettings:
     identity_dir: Path | None = None  # None: nodes attach in plain text, on loopback only
     enrolment_address: str = ""  # empty: machines join elsewhere
     hosts: tuple[str, ...] = ()  # by which others know this machine, the first where an address names no host
+    heartbeat_s: float = HEARTBEAT_MS / 1000  # of nodes; after three they are silent, and they probe at rest every two
 
     @classmethod
     def of(cls, settings: Settings, name: str) -> "FrontSettings":

@@ -23,6 +23,7 @@ REPORT_GAP_S = 0.05  # between two reports, so that a thousand nodes attaching a
 BACKOFF_FIRST_S = 0.2
 BACKOFF_LONGEST_S = 2.0
 MESSAGE_LIMIT_BYTES = 64 * 1024 * 1024
+CAPABILITIES_KEY = "skerry-capabilities"  # initial metadata of the control plane
 _OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
@@ -32,13 +33,16 @@ Stream: TypeAlias = grpc.aio.StreamStreamCall[link_pb2.FrontReport, link_pb2.Fro
 
 
 class Uplink:
-    """Keeps one Attach stream open. `report` makes a whole report; `ordered` takes orders in."""
+    """Keeps one Attach stream open. `report` makes a report, whole or of changes; `ordered` takes orders in.
+
+    A report is made when the one before was taken over by the connection: a slow control plane is told less often.
+    """
 
     def __init__(
         self,
         address: str,
         hello: link_pb2.FrontHello,
-        report: Callable[[], link_pb2.FrontReport],
+        report: Callable[[bool], link_pb2.FrontReport],
         ordered: Callable[[link_pb2.FrontOrders], None],
         connector: Connector,
     ) -> None:
@@ -93,14 +97,30 @@ class Uplink:
         self._ordered(orders)
 
     async def _send(self, stream: Stream) -> None:
-        report = self._report()
-        report.hello.CopyFrom(self._hello)
-        while not stream.done():
-            with contextlib.suppress(asyncio.InvalidStateError):  # it ended meanwhile: the reader knows why
-                await stream.write(report)
-            await asyncio.sleep(REPORT_GAP_S)
-            with contextlib.suppress(TimeoutError):  # then the regular report is due
-                async with asyncio.timeout(REPORT_EVERY_S - REPORT_GAP_S):
-                    await self._wake.wait()
-            self._wake.clear()
-            report = self._report()
+        """A control plane that does not say that it knows changes, or not yet, is sent all there is each time."""
+        deltas = asyncio.create_task(_takes_deltas(stream))
+        try:
+            report = self._report(True)
+            report.hello.CopyFrom(self._hello)
+            while not stream.done():
+                with contextlib.suppress(asyncio.InvalidStateError):  # it ended meanwhile: the reader knows why
+                    await stream.write(report)
+                await self._due()
+                report = self._report(not (deltas.done() and deltas.result()))
+        finally:
+            await stopped([deltas])
+
+    async def _due(self) -> None:
+        await asyncio.sleep(REPORT_GAP_S)
+        with contextlib.suppress(TimeoutError):  # then the regular report is due
+            async with asyncio.timeout(REPORT_EVERY_S - REPORT_GAP_S):
+                await self._wake.wait()
+        self._wake.clear()
+
+
+async def _takes_deltas(stream: Stream) -> bool:
+    try:
+        said = dict(await stream.initial_metadata())
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        return False  # the reader knows why
+    return "deltas" in str(said.get(CAPABILITIES_KEY, "")).split(",")

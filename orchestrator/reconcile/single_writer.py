@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from orchestrator.model.ids import ReplicaId
 
-NOTICE_S = 60.0  # a node takes its link for alive for so long at most after the front last heard it (keepalive: 15 s)
+# A node takes its link for alive for so long at most after the front last heard it: a beat (20 s at most), then 10 s
+# until what is written and not acknowledged ends the connection, or behind a proxy 40 s until a ping was not answered.
+NOTICE_S = 60.0
 DRIFT = 0.01  # of a node's clock against ours; crystals are a hundred times better
 STOP_S = 30.0  # calls under way end
 

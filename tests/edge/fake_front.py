@@ -33,11 +33,12 @@ class FakeFront(
 ):
     """Remembers what came; says what it is told to say."""
 
-    def __init__(self, name: str = "f1") -> None:
-        self.name = name
+    def __init__(self, name: str = "f1", capabilities: tuple[str, ...] = ()) -> None:
+        """Without capabilities it is a front of an earlier release."""
+        self.name, self.capabilities = name, capabilities
+        self._sent: asyncio.Queue[pb.FrontMessage] = asyncio.Queue()
         self.assignment: pb.Assignment | None = None
         self.refuse: tuple[grpc.StatusCode, str] | None = None
-        self.capabilities: tuple[str, ...] = ()
         self.artifacts: dict[str, bytes] = {}
         self.sent_bytes = 0  # of artifacts
         self.spoil: Callable[[int, bytes], bytes | None] | None = None  # (offset, data) -> data, or None: cut off
@@ -176,10 +177,17 @@ class FakeFront(
                 self.heartbeats += 1
             self._heard.set()
 
+    def tell(self, message: pb.FrontMessage) -> None:
+        """To the node that is attached; beside its assignment."""
+        self._sent.put_nowait(message)
+        self._assigned.set()
+
     async def _push(self, context: Any) -> None:
         while True:
             await self._assigned.wait()
             self._assigned.clear()
+            while not self._sent.empty():
+                await context.write(self._sent.get_nowait())
             if self.assignment:
                 await context.write(pb.FrontMessage(assignment=self.assignment))
 

@@ -71,8 +71,8 @@ def test_the_agent_reports_only_what_is_announced_and_repeats_it_in_every_report
 
     (first,) = reports(IDLE, 1.0)
     assert first.usage == replace(IDLE, sample=1)
-    assert reports(replace(IDLE, cpu_share=0.2), 11.0) == []
-    assert agent.step(Ticked(), 12.0) == []
+    assert reports(replace(IDLE, cpu_share=0.2), 9.0) == []
+    assert agent.step(Ticked(), 10.0) == []
     (second,) = reports(replace(IDLE, cpu_share=0.9), 21.0)
     assert second.usage is not None
     assert (second.usage.sample, second.usage.cpu_share) == (2, 0.9)

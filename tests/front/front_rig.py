@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -69,7 +70,9 @@ def table(revision: int, *routes: link_pb2.Route) -> link_pb2.RouteTable:
 class ControlPlane(link_pb2_grpc.FrontLinkServicer):
     """Takes reports, sends what `order` is given; each new stream gets the last orders first."""
 
-    def __init__(self, orders: link_pb2.FrontOrders, port: int = 0) -> None:
+    def __init__(self, orders: link_pb2.FrontOrders, port: int = 0, deltas: bool = False) -> None:
+        """`deltas`: say that reports of changes are understood; an older control plane says nothing of it."""
+        self._deltas = deltas
         self.reports: list[link_pb2.FrontReport] = []
         self._orders = orders
         self._streams: set[asyncio.Queue[link_pb2.FrontOrders]] = set()
@@ -91,12 +94,18 @@ class ControlPlane(link_pb2_grpc.FrontLinkServicer):
 
     def state(self, node: str) -> link_pb2.NodeState | None:
         """As last reported."""
-        last = self.reports[-1].nodes if self.reports else ()
-        return next((state for state in last if state.hello.node == node), None)
+        for report in reversed(self.reports):
+            if found := next((state for state in report.nodes if state.hello.node == node), None):
+                return found
+            if not report.delta:
+                return None
+        return None
 
     async def Attach(  # noqa: N802
-        self, request_iterator: AsyncIterator[link_pb2.FrontReport], context: object
+        self, request_iterator: AsyncIterator[link_pb2.FrontReport], context: Any
     ) -> AsyncIterator[link_pb2.FrontOrders]:
+        if self._deltas:
+            await context.send_initial_metadata((("skerry-capabilities", "deltas"),))
         stream: asyncio.Queue[link_pb2.FrontOrders] = asyncio.Queue()
         stream.put_nowait(self._orders)
         self._streams.add(stream)
@@ -127,6 +136,7 @@ class Node:
     handle: Handle = echo
     heartbeats: bool = True
     assignments: list[link_pb2.Assignment] = field(default_factory=list)
+    taken: list[link_pb2.ReportTaken] = field(default_factory=list)
     calls: int = 0
     welcome: link_pb2.FrontWelcome | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -179,7 +189,10 @@ class Node:
 
     async def _listen(self) -> None:
         while (message := await self.stream.read()) is not grpc.aio.EOF:
-            self.assignments.append(message.assignment)
+            if message.WhichOneof("kind") == "taken":
+                self.taken.append(message.taken)
+            else:
+                self.assignments.append(message.assignment)
 
     async def _beat(self) -> None:
         while self.heartbeats and not self.stream.done():
@@ -233,6 +246,7 @@ class FrontProcess:
                 *(sys.executable, "-m", "orchestrator.front", "--name", self.name, "--zone", "here"),
                 *("--control", f"127.0.0.1:{self.control_port}", "--gateway", self.gateway, "--link", self.link),
                 *("--artifacts", str(self.state_dir / "artifacts"), "--state-dir", str(self.state_dir), *extra),
+                *("--heartbeat-s", "1"),
                 stderr=log,
             )
         await until(

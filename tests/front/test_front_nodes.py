@@ -1,11 +1,9 @@
 """Sessions of attached nodes: fencing, silence, assignments, sites."""
 
-import asyncio
-
 import pytest
 
 from orchestrator.errors import EdgeUnreachable, EpochStale, NodeUnknown
-from orchestrator.front.nodes import SILENT_BEATS, Nodes, Session
+from orchestrator.front.nodes import SILENT_BEATS, Nodes
 from protos.link.v1 import link_pb2
 
 
@@ -16,6 +14,16 @@ def hello(node: str = "n", epoch: int = 1, site: str = "plant") -> link_pb2.Node
 def report(phase: link_pb2.ReplicaPhase.ValueType, fetched: int = 0) -> link_pb2.NodeReport:
     replica = link_pb2.ReplicaState(replica="r", incarnation="r-1", phase=phase, fetched_bytes=fetched)
     return link_pb2.NodeReport(replicas=[replica])
+
+
+class Attends:
+    """Counts how often there was something to tell."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def attend(self) -> None:
+        self.calls += 1
 
 
 class Watched:
@@ -43,7 +51,6 @@ async def test_a_newer_or_equal_epoch_takes_over_and_an_older_one_is_refused() -
     assert isinstance(first.ended, EpochStale)
     newer = nodes.attach(hello(epoch=6), 0.3)
     assert isinstance(same.ended, EpochStale)
-    assert newer.wake.is_set()
     assert nodes.is_current("n", newer.name)
     assert not nodes.is_current("n", same.name)
 
@@ -69,7 +76,8 @@ async def test_silence_detaches_and_its_last_state_is_kept() -> None:
     watched = Watched()
     nodes = watched.nodes
     silent, talking = nodes.attach(hello("silent"), 0.0), nodes.attach(hello("talking"), 0.0)
-    nodes.heard(silent, 0.0, report(link_pb2.REPLICA_PHASE_READY))
+    silent.attends = called = Attends()
+    nodes.reported(silent, report(link_pb2.REPLICA_PHASE_READY), 0.0)
     watched.news()
     for now_s in range(1, SILENT_BEATS + 1):
         nodes.heard(talking, float(now_s))
@@ -77,7 +85,7 @@ async def test_silence_detaches_and_its_last_state_is_kept() -> None:
     assert nodes.sweep(SILENT_BEATS + 0.1) == ["silent"]
     assert watched.news() == 1
     assert isinstance(silent.ended, EdgeUnreachable)
-    assert silent.wake.is_set()
+    assert called.calls == 1
     assert nodes.sweep(SILENT_BEATS + 0.2) == [], "said once"
     kept, other = nodes.states(10.0)
     assert not kept.attached
@@ -109,7 +117,7 @@ async def test_phases_are_news_and_progress_is_not() -> None:
         (link_pb2.NodeReport(), 1),
     ]
     for sent, news in told:
-        watched.nodes.heard(session, 1.0, sent)
+        watched.nodes.reported(session, sent, 1.0)
         assert watched.news() == news
     watched.nodes.detach(session, EdgeUnreachable("gone"))
     assert watched.news() == 1
@@ -130,12 +138,11 @@ async def test_unknown_sites_are_refused_with_the_remedy_and_known_ones_stay() -
 
 async def test_an_assignment_wakes_its_node_only() -> None:
     nodes = Nodes(lambda: None)
-    sessions: dict[str, Session] = {name: nodes.attach(hello(name), 0.0) for name in ("a", "b")}
-    for session in sessions.values():
-        session.wake.clear()
-    nodes.assign({"a": link_pb2.Assignment(revision=3)})
-    assert sessions["a"].wake.is_set()
-    assert not sessions["b"].wake.is_set()
-    assert nodes.assignment("a") == link_pb2.Assignment(revision=3)
+    told = {name: Attends() for name in ("a", "b")}
+    for name, attends in told.items():
+        nodes.attach(hello(name), 0.0).attends = attends
+    assignment = link_pb2.Assignment(revision=3).SerializeToString()
+    nodes.assign({"a": assignment})
+    assert (told["a"].calls, told["b"].calls) == (1, 0)
+    assert nodes.assignment("a") == assignment
     assert nodes.assignment("b") is None
-    await asyncio.sleep(0)

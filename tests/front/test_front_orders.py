@@ -19,6 +19,10 @@ def order(epoch: int, node: str = "", revision: int = 0, **more: object) -> link
     return orders
 
 
+def assigned(revision: int) -> bytes:
+    return link_pb2.Assignment(revision=revision).SerializeToString()
+
+
 def test_what_orders_leave_out_stays() -> None:
     held = Orders()
     assert held.take(order(1, "a", 1, routes=ROUTES, sites=["plant"]))
@@ -26,7 +30,7 @@ def test_what_orders_leave_out_stays() -> None:
     assert held.take(order(2, "a", 2))
     assert held.routes == ROUTES
     assert held.sites == {"plant"}
-    assert {node: each.revision for node, each in held.assignments.items()} == {"a": 2, "b": 4}
+    assert held.assignments == {"a": assigned(2), "b": assigned(4)}
 
 
 @given(st.lists(st.integers(0, 5), max_size=12))
@@ -35,15 +39,15 @@ def test_an_older_leader_is_never_obeyed(epochs: list[int]) -> None:
     for revision, epoch in enumerate(epochs, start=1):
         before = held.assignments.get("a")
         assert held.take(order(epoch, "a", revision)) == (epoch >= seen)
-        assert held.assignments.get("a") == (link_pb2.Assignment(revision=revision) if epoch >= seen else before)
+        assert held.assignments.get("a") == (assigned(revision) if epoch >= seen else before)
         seen = max(seen, epoch)
 
 
 def test_kept_orders_come_back_without_the_epoch(tmp_path: Path) -> None:
     held = Orders()
     held.take(order(9, "a", 3, routes=ROUTES, sites=["plant"]))
-    keep(tmp_path / "orders", held.whole())
-    keep(tmp_path / "orders", held.whole())
+    keep(tmp_path / "orders", held.pieces())
+    keep(tmp_path / "orders", held.pieces())
     found = restored(tmp_path / "orders")
     assert found.whole() == held.whole()
     assert found.take(order(1, "a", 1)), "a control plane that was set up anew is heard"
@@ -62,7 +66,7 @@ def test_damaged_orders_are_not_used(tmp_path: Path, damage, caplog: pytest.LogC
     held = Orders()
     held.take(order(1, "a", 3, routes=ROUTES))
     path = tmp_path / "orders"
-    keep(path, held.whole())
+    keep(path, held.pieces())
     path.write_bytes(damage(path.read_bytes()))
     assert restored(path).whole() == link_pb2.FrontOrders()
     assert "damaged" in caplog.text

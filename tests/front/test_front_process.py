@@ -38,13 +38,13 @@ class World:
         self.control: ControlPlane
         self.front: FrontProcess
 
-    async def begin(self, first: link_pb2.FrontOrders) -> None:
-        self.control = await self.control_plane(first)
+    async def begin(self, first: link_pb2.FrontOrders, deltas: bool = False) -> None:
+        self.control = await self.control_plane(first, deltas=deltas)
         self.front = await FrontProcess(self._state_dir, self.control.port).start()
         self._ends.push_async_callback(self.front.stop, signal.SIGKILL)
 
-    async def control_plane(self, first: link_pb2.FrontOrders, port: int = 0) -> ControlPlane:
-        control = await ControlPlane(first, port).start()
+    async def control_plane(self, first: link_pb2.FrontOrders, port: int = 0, deltas: bool = False) -> ControlPlane:
+        control = await ControlPlane(first, port, deltas).start()
         self._ends.push_async_callback(control.kill)
         return control
 

@@ -16,6 +16,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.control.joining import Joining
 from orchestrator.control.observations import Observations
 from orchestrator.errors import OrchestratorError
+from orchestrator.front.merging import DeltaUnfounded
 from orchestrator.front.nodes import Nodes
 from orchestrator.front.orders import Orders, keep, restored
 from orchestrator.model.ids import FrontName
@@ -41,7 +42,9 @@ def test_a_front_takes_or_refuses_whatever_nodes_say(said: list[pb.NodeMessage])
         with contextlib.suppress(OrchestratorError):
             sessions.append(nodes.attach(message.hello, float(at)))
         for session in sessions:
-            nodes.heard(session, float(at), message.report)
+            nodes.heard(session, float(at))
+            with contextlib.suppress(OrchestratorError, DeltaUnfounded):
+                nodes.reported(session, message.report, float(at))
     nodes.sweep(1e9)
     for state in nodes.states(1e9):
         assert pb.NodeState.FromString(state.SerializeToString()) == state
@@ -111,7 +114,7 @@ def test_a_front_obeys_or_ignores_whatever_it_is_ordered(said: list[pb.FrontOrde
         table_of(message.routes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "orders"
-        keep(path, orders.whole())
+        keep(path, orders.pieces())
         assert restored(path).whole() == orders.whole()
         spoilt = bytearray(path.read_bytes())
         spoilt[len(spoilt) // 2] ^= 1

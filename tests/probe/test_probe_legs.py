@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.probe.legs import MAX_AGE_S, RECENT, SLICE_S, LegEstimate, LegWindow, RoundTrip, Transfer, quantile
+from workers.probe.legs import MAX_AGE_S, RECENT, SLICES, LegEstimate, LegWindow, RoundTrip, Transfer, quantile
 from workers.probe.sketch import ACCURACY
 
 RTTS = st.floats(0.01, 10_000, allow_nan=False)
@@ -96,7 +96,7 @@ def test_a_window_forgets_by_slices_and_holds_nothing_older_than_its_age() -> No
         window.add(RoundTrip(1000.0 + second, "test"), float(second))
         found = estimate_of(window, float(second))
         oldest_s = found.round_trips.least_ms - 1000.0
-        assert max(0.0, second - MAX_AGE_S) <= oldest_s <= max(0.0, second - MAX_AGE_S + SLICE_S)
+        assert max(0.0, second - MAX_AGE_S) <= oldest_s <= max(0.0, second - MAX_AGE_S + MAX_AGE_S / SLICES)
         assert found.samples == second - oldest_s + 1
 
 

@@ -174,7 +174,7 @@ class Installation:
             *(sys.executable, "-m", "orchestrator.front", "--name", FRONT, "--zone", "city"),
             *("--control", CONTROL, "--gateway", GATEWAY, "--link", f"{CLOUD}:{LINK}"),
             *("--enrolment", f"{CLOUD}:{ENROLMENT}", "--identity-dir", str(cloud / "pki" / FRONT)),
-            *("--artifacts", str(cloud / "artifacts"), "--state-dir", str(cloud / FRONT)),
+            *("--artifacts", str(cloud / "artifacts"), "--state-dir", str(cloud / FRONT), "--heartbeat-s", "1"),
         )
         return self.front
 

@@ -48,6 +48,7 @@ from workers.probe.legs import LegWindow, RoundTrip
 
 CONTACT_EVERY_S = 60.0  # how coarsely the last contact is written down: flash wears, and policies count in hours
 PROBES_PER_REPORT = 2
+REPORT_EVERY_S = 10.0  # at least, also while alone: callers on the LAN are counted; what has not changed is not sent
 _SERVING = (Phase.STARTING, Phase.READY)
 
 
@@ -78,7 +79,7 @@ class Agent:
         self._contact_saved_at_s = 0.0
         self._lapsed_s = 0.0  # how long it was alone when it attached, if a single writer lapsed by that
         self._leg: LegWindow | None = None
-        self._probes = 0
+        self._probes, self._reported_at_s = 0, 0.0
         self._announced, self._usage_is_news = Announced(), False
         self._reported: tuple[int, tuple[ReplicaState, ...]] = (0, ())
 
@@ -107,7 +108,7 @@ class Agent:
             case AssignmentReceived():
                 return self._accept(event.assignment)
             case LinkOpened():
-                return self._opened(event.front, now_s)
+                return self._opened(event, now_s)
             case LinkLost():
                 return self._lost(now_s)
             case ProbeSampled():
@@ -207,12 +208,14 @@ class Agent:
         model.phase = Phase.DRAINING
         return [DrainModel(event.incarnation)]
 
-    def _opened(self, front: str, now_s: float) -> list[Action]:
+    def _opened(self, event: LinkOpened, now_s: float) -> list[Action]:
         alone_s = max(self.offline_s(now_s), self._lapsed_s)
         if any(each.single_writer and alone_s > each.valid_offline_s for each in self._held.replicas):
             self._lapsed_s = alone_s
-        self._attached = True
-        self._leg, self._probes = LegWindow(f"site/{self._site}", f"front/{front}"), 0
+        self._attached, self._probes, target = True, 0, f"front/{event.front}"
+        if self._leg is None or self._leg.target != target:  # of the same front the samples are as good as before
+            self._leg = LegWindow(f"site/{self._site}", target)
+        self._leg.rest(event.rest_s)
         self._fetches.retry_now()
         self._refused = {}  # revocations are no longer old
         self._contact_saved_at_s = now_s
@@ -308,9 +311,10 @@ class Agent:
     def _report(self, event: Event, now_s: float) -> list[Action]:
         seen = (self._held.revision, self._states(now_s))
         due = isinstance(event, LinkOpened | LinkLost) or self._probes >= PROBES_PER_REPORT
-        if seen == self._reported and not due and not self._usage_is_news:
+        due |= self._usage_is_news or now_s - self._reported_at_s >= REPORT_EVERY_S
+        if seen == self._reported and not due:
             return []
-        self._reported, self._probes, self._usage_is_news = seen, 0, False
+        self._reported, self._probes, self._reported_at_s, self._usage_is_news = seen, 0, now_s, False
         leg = self._leg.estimate(now_s) if self._leg else None
         return [SendReport(Report(*seen, legs=(leg,) if leg else (), usage=self._announced.usage))]
 

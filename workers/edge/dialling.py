@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import grpc
 
 from workers.edge.addresses import on_loopback, usable
-from workers.edge.channels import open_channel
+from workers.edge.channels import BULK, open_channel
 from workers.edge.errors import EdgeError
 from workers.identity.errors import IdentityError
 from workers.identity.folder import IdentityFolder, Pems
@@ -41,9 +41,12 @@ class Dial:
         self._spoilt = ""
         self.front = self._fronts[0]
 
-    def open(self) -> grpc.aio.Channel:
-        """A connection of its own to the front. Keep the channel: a stub does not. Raises IdentityError, OSError."""
-        return open_channel(self.front, self._pems_now() if self._identity else None)
+    def open(self, traffic: tuple[tuple[str, int], ...] = BULK) -> grpc.aio.Channel:
+        """A connection of its own to the front, for one class of traffic. Keep the channel: a stub does not.
+
+        Raises IdentityError, OSError.
+        """
+        return open_channel(self.front, self._pems_now() if self._identity else None, traffic)
 
     def advance(self) -> None:
         """The front is gone: on to the next one, round and round."""

@@ -92,6 +92,7 @@ class ModelDrained:
 @dataclass(frozen=True, slots=True)
 class LinkOpened:
     front: str
+    rest_s: float = 0.0  # between two probes while nothing changes; 0: they are taken all the time
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from protos.link.v1 import link_pb2 as pb
 
 PROTOCOL = 1
-CAPABILITIES = ("bulk", "chunks", "relay", "probe", "litert")
+CAPABILITIES = ("bulk", "chunks", "relay", "probe", "litert", "deltas")
 
 
 def own_software() -> pb.Software:

@@ -7,6 +7,7 @@ from workers.edge.assignment import (
     Assignment,
     Content,
     Isolation,
+    LanDemand,
     PeerNode,
     Phase,
     ReplicaAssignment,
@@ -15,6 +16,8 @@ from workers.edge.assignment import (
 )
 from workers.edge.resources import Machine, Usage
 from workers.probe.wire import leg_message
+
+MOST_REASON = 2_000  # characters of a reason; a traceback of a runtime may have any number
 
 _PHASES = {
     Phase.FETCHING: pb.REPLICA_PHASE_FETCHING,
@@ -54,20 +57,33 @@ def assignment_to(assignment: Assignment) -> pb.Assignment:
 def report_to(report: Report) -> pb.NodeReport:
     return pb.NodeReport(
         held_revision=report.held_revision,
-        replicas=[_state_to(state) for state in report.replicas],
+        replicas=[state_to(state) for state in report.replicas],
         legs=[leg_message(leg) for leg in report.legs],
-        demand=[
-            pb.LanDemand(
-                namespace=each.namespace,
-                service=each.service,
-                calls=each.calls,
-                failed=each.failed,
-                request_bytes=each.request_bytes,
-                response_bytes=each.response_bytes,
-            )
-            for each in report.demand
-        ],
-        usage=None if report.usage is None else _usage_to(report.usage),
+        demand=[demand_to(each) for each in report.demand],
+        usage=None if report.usage is None else usage_to(report.usage),
+    )
+
+
+def demand_to(demand: LanDemand) -> pb.LanDemand:
+    return pb.LanDemand(
+        namespace=demand.namespace,
+        service=demand.service,
+        calls=demand.calls,
+        failed=demand.failed,
+        request_bytes=demand.request_bytes,
+        response_bytes=demand.response_bytes,
+    )
+
+
+def state_to(state: ReplicaState) -> pb.ReplicaState:
+    return pb.ReplicaState(
+        replica=state.replica,
+        incarnation=state.incarnation,
+        phase=_PHASES[state.phase],
+        reason=state.reason[:MOST_REASON],
+        fetched_bytes=state.fetched_bytes,
+        total_bytes=state.total_bytes,
+        restarts=state.restarts,
     )
 
 
@@ -85,7 +101,7 @@ def machine_to(machine: Machine) -> pb.Machine:
     )
 
 
-def _usage_to(usage: Usage) -> pb.Usage:
+def usage_to(usage: Usage) -> pb.Usage:
     return pb.Usage(
         sample=usage.sample,
         cpu_share=usage.cpu_share,
@@ -150,16 +166,4 @@ def _trust_to(trust: Trust) -> pb.Trust:
         revoked_keys=sorted(trust.revoked_keys),
         revoked_artifacts=sorted(trust.revoked_artifacts),
         valid_s=trust.valid_s,
-    )
-
-
-def _state_to(state: ReplicaState) -> pb.ReplicaState:
-    return pb.ReplicaState(
-        replica=state.replica,
-        incarnation=state.incarnation,
-        phase=_PHASES[state.phase],
-        reason=state.reason,
-        fetched_bytes=state.fetched_bytes,
-        total_bytes=state.total_bytes,
-        restarts=state.restarts,
     )

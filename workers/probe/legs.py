@@ -3,7 +3,8 @@
 The window is long, so that one hiccup of a busy machine is not taken for the link's tail: a p99 of few samples is their
 worst one. It is cut where the leg itself changed: once the newest `RECENT` samples have another median than those
 before them by more than `SHIFT`, only they count: the estimate has moved in 8 samples either way. What is older than
-`MAX_AGE_S` says nothing about now and is forgotten.
+`MAX_AGE_S` says nothing about now and is forgotten; of a leg that is probed rarely because it rests, what makes as many
+samples is kept for as long as that takes.
 
 The newest samples are kept as they are, those before them in sketches of a slice of time each: what the window takes
 does not grow with the rate of probing, and windows of the same leg merge.
@@ -19,11 +20,12 @@ from workers.probe.bounds import p99_bounds_ms
 from workers.probe.sketch import Bins, RttSketch
 
 RECENT = 8
-SLICE_S = 10.0  # the step in which samples are forgotten
+SLICES = 6  # of the window's age: the step in which samples are forgotten
 SHIFT = 1.5  # as a ratio, and by SHIFT_MS at least: a leg of 0.3 ms that takes 0.6 has not changed for any policy
 SHIFT_MS = 3.0
 TRANSFERS = 5  # of throughput: rarer than round trips, dearer, and steadier
 MAX_AGE_S = 60.0
+TRANSFERS_AGE_S = 24 * 3600.0  # at rest: a transfer is dear, and is repeated every few hours
 
 # A transfer that is hardly longer than a round trip says "faster than we can tell", not "infinitely fast".
 LEAST_TRANSFER_S = 0.000_2
@@ -118,6 +120,16 @@ class LegWindow:
         self._slices: deque[_Slice] = deque()
         self._before = RttSketch()  # the slices together
         self._transfers: deque[tuple[float, Transfer]] = deque(maxlen=TRANSFERS)
+        self._most_age_s = self._transfers_age_s = MAX_AGE_S
+
+    @property
+    def target(self) -> str:
+        return self._target
+
+    def rest(self, rest_s: float) -> None:
+        """It is probed every `rest_s` while nothing changes; 0: once a second or so, as ever."""
+        self._most_age_s = max(MAX_AGE_S, MAX_AGE_S * rest_s)
+        self._transfers_age_s = TRANSFERS_AGE_S if rest_s else MAX_AGE_S
 
     def add(self, sample: Sample, now_s: float) -> None:
         """Take a sample in, as of its receipt."""
@@ -162,7 +174,7 @@ class LegWindow:
         )
 
     def _settle(self, at_s: float, sample: RoundTrip) -> None:
-        if not self._slices or at_s - self._slices[-1].since_s >= SLICE_S:
+        if not self._slices or at_s - self._slices[-1].since_s >= self._most_age_s / SLICES:
             self._slices.append(_Slice(at_s))
         self._slices[-1].sketch.add(sample.rtt_ms)
         self._before.add(sample.rtt_ms)
@@ -178,12 +190,12 @@ class LegWindow:
 
     def _forget(self, now_s: float) -> None:
         """Slices whole, once their oldest sample is too old."""
-        while self._recent and now_s - self._recent[0][0] > MAX_AGE_S:
+        while self._recent and now_s - self._recent[0][0] > self._most_age_s:
             self._recent.popleft()
-        while self._transfers and now_s - self._transfers[0][0] > MAX_AGE_S:
+        while self._transfers and now_s - self._transfers[0][0] > self._transfers_age_s:
             self._transfers.popleft()
-        if self._slices and now_s - self._slices[0].since_s > MAX_AGE_S:
-            while self._slices and now_s - self._slices[0].since_s > MAX_AGE_S:
+        if self._slices and now_s - self._slices[0].since_s > self._most_age_s:
+            while self._slices and now_s - self._slices[0].since_s > self._most_age_s:
                 self._slices.popleft()
             self._before = RttSketch()
             for each in self._slices:

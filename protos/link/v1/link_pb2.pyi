@@ -104,12 +104,24 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[NodeHello, _Mapping]] = ..., report: _Optional[_Union[NodeReport, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class FrontMessage(_message.Message):
-    __slots__ = ("welcome", "assignment")
+    __slots__ = ("welcome", "assignment", "taken")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
     welcome: FrontWelcome
     assignment: Assignment
-    def __init__(self, welcome: _Optional[_Union[FrontWelcome, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ...) -> None: ...
+    taken: ReportTaken
+    def __init__(self, welcome: _Optional[_Union[FrontWelcome, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., taken: _Optional[_Union[ReportTaken, _Mapping]] = ...) -> None: ...
+
+class ReportTaken(_message.Message):
+    __slots__ = ("number", "refused", "whole")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    refused: str
+    whole: bool
+    def __init__(self, number: _Optional[int] = ..., refused: _Optional[str] = ..., whole: _Optional[bool] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ()
@@ -200,18 +212,36 @@ class FrontWelcome(_message.Message):
     def __init__(self, front: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., session: _Optional[str] = ..., fronts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeReport(_message.Message):
-    __slots__ = ("held_revision", "replicas", "legs", "demand", "usage")
+    __slots__ = ("held_revision", "replicas", "legs", "demand", "usage", "number", "delta", "gone", "legs_hold_ms", "kept")
     HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     DEMAND_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    LEGS_HOLD_MS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     held_revision: int
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaState]
     legs: _containers.RepeatedCompositeFieldContainer[LegEstimate]
     demand: _containers.RepeatedCompositeFieldContainer[LanDemand]
     usage: Usage
-    def __init__(self, held_revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[LanDemand, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+    number: int
+    delta: bool
+    gone: _containers.RepeatedScalarFieldContainer[str]
+    legs_hold_ms: int
+    kept: _containers.RepeatedCompositeFieldContainer[KeptReport]
+    def __init__(self, held_revision: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[LanDemand, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., number: _Optional[int] = ..., delta: _Optional[bool] = ..., gone: _Optional[_Iterable[str]] = ..., legs_hold_ms: _Optional[int] = ..., kept: _Optional[_Iterable[_Union[KeptReport, _Mapping]]] = ...) -> None: ...
+
+class KeptReport(_message.Message):
+    __slots__ = ("age_ms", "report")
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    age_ms: int
+    report: NodeReport
+    def __init__(self, age_ms: _Optional[int] = ..., report: _Optional[_Union[NodeReport, _Mapping]] = ...) -> None: ...
 
 class LanDemand(_message.Message):
     __slots__ = ("namespace", "service", "calls", "failed", "request_bytes", "response_bytes")
@@ -490,18 +520,22 @@ class EchoReply(_message.Message):
     def __init__(self, payload: _Optional[bytes] = ...) -> None: ...
 
 class FrontReport(_message.Message):
-    __slots__ = ("hello", "nodes", "legs", "demand", "routes_revision")
+    __slots__ = ("hello", "nodes", "legs", "demand", "routes_revision", "delta", "forgotten")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     DEMAND_FIELD_NUMBER: _ClassVar[int]
     ROUTES_REVISION_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     hello: FrontHello
     nodes: _containers.RepeatedCompositeFieldContainer[NodeState]
     legs: _containers.RepeatedCompositeFieldContainer[LegEstimate]
     demand: _containers.RepeatedCompositeFieldContainer[Demand]
     routes_revision: int
-    def __init__(self, hello: _Optional[_Union[FrontHello, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[NodeState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[Demand, _Mapping]]] = ..., routes_revision: _Optional[int] = ...) -> None: ...
+    delta: bool
+    forgotten: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, hello: _Optional[_Union[FrontHello, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[NodeState, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegEstimate, _Mapping]]] = ..., demand: _Optional[_Iterable[_Union[Demand, _Mapping]]] = ..., routes_revision: _Optional[int] = ..., delta: _Optional[bool] = ..., forgotten: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FrontHello(_message.Message):
     __slots__ = ("front", "region", "software", "gateway_address", "link_address", "enrolment_address")
@@ -520,18 +554,20 @@ class FrontHello(_message.Message):
     def __init__(self, front: _Optional[str] = ..., region: _Optional[str] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., gateway_address: _Optional[str] = ..., link_address: _Optional[str] = ..., enrolment_address: _Optional[str] = ...) -> None: ...
 
 class NodeState(_message.Message):
-    __slots__ = ("hello", "report", "attached", "silent_ms", "link_error")
+    __slots__ = ("hello", "report", "attached", "silent_ms", "link_error", "report_age_ms")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     SILENT_MS_FIELD_NUMBER: _ClassVar[int]
     LINK_ERROR_FIELD_NUMBER: _ClassVar[int]
+    REPORT_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     hello: NodeHello
     report: NodeReport
     attached: bool
     silent_ms: int
     link_error: str
-    def __init__(self, hello: _Optional[_Union[NodeHello, _Mapping]] = ..., report: _Optional[_Union[NodeReport, _Mapping]] = ..., attached: _Optional[bool] = ..., silent_ms: _Optional[int] = ..., link_error: _Optional[str] = ...) -> None: ...
+    report_age_ms: int
+    def __init__(self, hello: _Optional[_Union[NodeHello, _Mapping]] = ..., report: _Optional[_Union[NodeReport, _Mapping]] = ..., attached: _Optional[bool] = ..., silent_ms: _Optional[int] = ..., link_error: _Optional[str] = ..., report_age_ms: _Optional[int] = ...) -> None: ...
 
 class Demand(_message.Message):
     __slots__ = ("namespace", "service", "zone", "calls", "failed", "request_bytes", "response_bytes", "window_ms")
