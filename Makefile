@@ -68,6 +68,7 @@ bench: .venv/ready .venvs/tritonclient/ready tools ## the figures, each with its
 	$(PY) -m benchmarks.serving
 	$(PY) -m benchmarks.gateway
 	$(PY) -m benchmarks.wan
+	$(PY) -m benchmarks.fleet
 	$(PY) -m benchmarks.applications --most 10
 	@echo "placement: python -m benchmarks.placement compare INSTANCE.npz (benchmarks/placement/README.md)"
 
