@@ -4,6 +4,7 @@ import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -45,8 +46,17 @@ def test_no_gateway(skerry: Skerry) -> None:
     )
 
 
-@pytest.mark.parametrize("address", ["example.org:7070", "10.0.0.1:7070", "127.0.0.1", ":7070", "127.0.0.1:x"])
-def test_plain_text_never_leaves_this_machine(skerry: Skerry, address: str) -> None:
+@pytest.mark.parametrize("address", ["192.0.2.1:7070", "front.example:7070"])
+def test_plain_text_never_leaves_this_machine(
+    skerry: Skerry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str
+) -> None:
+    monkeypatch.setenv("SKERRY_IDENTITY", str(tmp_path / "none"))
+    ran = skerry("status", "--control", address)
+    assert (ran.code, "is not on loopback, and asks who you are" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", ":7070", "127.0.0.1:x"])
+def test_an_address_is_host_and_port(skerry: Skerry, address: str) -> None:
     ran = skerry("status", "--control", address)
     assert (ran.code, ran.err.startswith(f"skerry: --control: '{address}'")) == (1, True)
     assert skerry("infer", "x", "--gateway", address).err.startswith(f"skerry: --gateway: '{address}'")

@@ -52,9 +52,9 @@ def test_nodes_in_every_form(skerry: Skerry, running: RunningControl) -> None:
 
 def test_what_a_node_is_made_of_and_uses_is_shown(skerry: Skerry, running: RunningControl) -> None:
     wide = [" ".join(line.split()) for line in skerry("get", "nodes", "-o", "wide").out.splitlines()]
-    assert wide[0].endswith("LAN ARCH CPU AVAILABLE DISK-FREE TEMP ACCELERATORS HOLDS")
-    assert wide[1].endswith("127.0.0.1:9001 - - - - - - r-1"), "an older agent tells nothing of it"
-    assert wide[2].endswith("- aarch64 25% 3.0 GiB 40.0 GiB 51C edgetpu r-2,r-3")
+    assert wide[0].endswith("LAN ARCH CPU AVAILABLE DISK-FREE TEMP ACCELERATORS LABELS HOLDS")
+    assert wide[1].endswith("127.0.0.1:9001 - - - - - - - r-1"), "an older agent tells nothing of it"
+    assert wide[2].endswith("- aarch64 25% 3.0 GiB 40.0 GiB 51C edgetpu - r-2,r-3")
     status = json.loads(skerry("get", "node/harbour-b", "-o", "json").out)["status"]
     assert status["machine"]["accelerators"] == [
         {"kind": "edgetpu", "name": "Coral Edge TPU (apex)", "device": "/dev/apex_0"}

@@ -35,10 +35,13 @@ class Certified(Node):
     """A node that attaches with what its folder holds."""
 
     folder: IdentityFolder
+    credentials: grpc.ChannelCredentials | None = None  # in place of the folder's
 
     def _dial(self, address: str) -> grpc.aio.Channel:
         options = (("grpc.use_local_subchannel_pool", 1), *asking_for(Role.FRONT))
-        channel = grpc.aio.secure_channel(address, channel_credentials(self.folder), options=options)
+        channel = grpc.aio.secure_channel(
+            address, self.credentials or channel_credentials(self.folder), options=options
+        )
         self._channels.append(channel)
         return channel
 
@@ -177,7 +180,7 @@ async def test_without_a_certificate_of_this_authority_nobody_comes_in(world: Wo
     certify_part(other, stranger.folder, Role.NODE, "n1", (), NOW)
     held = stranger.folder.held()
     trusting = (tmp_path / "authority" / "authority.pem").read_bytes()  # the front is believed; it must not believe us
-    stranger.folder.save(held.certificate_pem, trusting)
+    stranger.credentials = grpc.ssl_channel_credentials(trusting, held.key_pem, held.certificate_pem)
     late.folder = world.certify("late", Role.NODE, NOW - datetime.timedelta(days=400))
     for intruder in (plain, stranger, late):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
