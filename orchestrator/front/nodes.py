@@ -36,6 +36,7 @@ class Session:
         "_hello",
         "_report",
         "attends",
+        "boot",
         "ended",
         "epoch",
         "heard_s",
@@ -51,6 +52,7 @@ class Session:
         self.name = secrets.token_hex(8)
         self.key = key
         self.node, self.site, self.epoch = sys.intern(hello.node), sys.intern(hello.site), hello.epoch
+        self.boot = hello.boot
         self._hello = hello.SerializeToString()
         self._report: bytes | None = None
         self.heard_s = self.reported_s = now_s
@@ -113,6 +115,12 @@ class Nodes:
                 raise EpochStale(f"{taken}; give the agent of site {hello.site} another --node")
             if hello.epoch < held.epoch:
                 raise EpochStale(f"node {hello.node}: epoch {hello.epoch} is older than {held.epoch}, attached now")
+            # A disk that knows of no boot before is a new one in the same machine.
+            if hello.boots_before and held.boot and held.boot not in (hello.boot, *hello.boots_before):
+                raise EpochStale(
+                    f"node {hello.node}: another machine with this node's identity is attached (boot {held.boot}): its "
+                    "disk was cloned; give one a name of its own, with `skerry-edge join --anew --node NAME`"
+                )
             held.end(EpochStale(f"node {hello.node}: epoch {hello.epoch} has attached in place of {held.epoch}"))
         session = Session(hello, now_s, key)
         self._sessions[session.node] = session

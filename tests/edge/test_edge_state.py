@@ -63,19 +63,35 @@ def test_every_boot_has_a_higher_epoch(tmp_path: Path) -> None:
     epochs = []
     for _ in range(3):
         folder = StateFolder(tmp_path)
-        epochs.append(folder.next_epoch())
+        epochs.append(folder.next_boot().epoch)
         folder.close()
     assert epochs == [epochs[0], epochs[0] + 1, epochs[0] + 2]
     assert epochs[0] > 0
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"epoch": "x"}', '{"epoch": -4}', "\x00\xff"])
+def test_a_boot_names_the_ones_before_it(tmp_path: Path) -> None:
+    boots = []
+    for _ in range(12):
+        folder = StateFolder(tmp_path)
+        boots.append(folder.next_boot())
+        folder.close()
+    ids = [one.id for one in boots]
+    assert len(set(ids)) == 12
+    assert boots[0].before == ()
+    assert boots[2].before == (ids[1], ids[0])
+    assert boots[11].before == tuple(reversed(ids[3:11]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"epoch": "x"}', '{"epoch": -4}', "\x00\xff", '{"epoch": 9e99}', '{"boots": 3}'],
+)
 def test_a_spoilt_counter_still_gives_a_higher_epoch(tmp_path: Path, text: str) -> None:
     folder = StateFolder(tmp_path)
-    before = [folder.next_epoch() for _ in range(3)]
+    before = [folder.next_boot().epoch for _ in range(3)]
     (tmp_path / "boots.json").write_text(text)
     os.utime(tmp_path / "boots.json")
-    after = folder.next_epoch()
+    after = folder.next_boot().epoch
     folder.close()
     assert after > before[0]
     assert after > 1_000_000_000_000  # the clock's milliseconds, not 1

@@ -55,6 +55,26 @@ async def test_a_newer_or_equal_epoch_takes_over_and_an_older_one_is_refused() -
     assert not nodes.is_current("n", same.name)
 
 
+async def test_of_a_cloned_disk_whoever_is_attached_stays_and_the_other_stays_out() -> None:
+    def boots(id: str, *before: str, epoch: int) -> link_pb2.NodeHello:
+        return link_pb2.NodeHello(node="n", site="s", epoch=epoch, boot=id, boots_before=before)
+
+    nodes = Nodes(lambda: None)
+    first = nodes.attach(boots("a", epoch=5), 0.0)
+    rebooted = nodes.attach(boots("c", "b", "a", epoch=7), 0.1)  # "b" never attached
+    assert first.ended is not None
+    clone = nodes.attach(boots("d", "c", "b", "a", epoch=8), 0.2)  # copied while it ran: taken for its next boot
+    assert rebooted.ended is not None
+    for epoch in (9, 10):
+        with pytest.raises(EpochStale, match="another machine with this node's identity is attached"):
+            nodes.attach(boots(f"e{epoch}", "c", "b", "a", epoch=epoch), 0.3)
+    assert clone.ended is None
+    assert nodes.attach(boots("d", "c", "b", "a", epoch=8), 0.4).ended is None, "the same boot dials again"
+    assert nodes.attach(boots("z", epoch=11), 0.5).ended is None, "a new disk knows of no boot before"
+    nodes.detach(nodes.attach(boots("y", "z", epoch=12), 0.6), EdgeUnreachable("gone"))
+    assert nodes.attach(boots("q", "p", epoch=13), 0.7).ended is None, "nobody is attached"
+
+
 async def test_the_end_of_a_fenced_stream_does_not_detach_its_successor() -> None:
     nodes = Nodes(lambda: None)
     older = nodes.attach(hello(epoch=1), 0.0)

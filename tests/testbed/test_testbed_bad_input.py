@@ -57,6 +57,11 @@ def test_of_two_agents_with_one_identity_one_is_fenced_and_says_why(
     assert "epoch" in first.said(since)
     assert "has attached in place of" in first.said(since)
     clone.answered_at_s("digits")
+    # Its supervisor starts the first one again: it stays out, and the two do not take turns.
+    agent.start()
+    agent.running.says("another machine with this node's identity is attached")
+    until("it ends", lambda: not agent.running.running)
+    assert clone.running.running
     clone.running.end()
     agent.start()
     agent.running.says("attached")

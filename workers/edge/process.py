@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -33,7 +32,7 @@ from workers.edge.renewal import Renewal
 from workers.edge.resources import Machine
 from workers.edge.service import ServiceManager
 from workers.edge.software import own_software
-from workers.edge.state import Json, StateFolder
+from workers.edge.state import Boot, Json, StateFolder
 from workers.edge.status import machine_facts
 from workers.edge.wire import machine_to
 from workers.identity.connecting import Connector
@@ -99,7 +98,8 @@ async def _serve(
     machine = reader.machine()
     identity = folder_of(settings.state_dir) if settings.joined else None
     peers = _peers(settings, lan.address if lan else "", identity)
-    hello = _hello(settings, state.next_epoch(), lan.address if lan else "", peers.address, machine)
+    boot = state.next_boot()
+    hello = _hello(settings, boot, lan.address if lan else "", peers.address, machine)
     held = state.assignment()
     inbox: Inbox = asyncio.Queue(maxsize=INBOX_EVENTS)
     relay = RelayServer(models)
@@ -114,7 +114,7 @@ async def _serve(
     await peers.start(host.stock)
     on_disk = host.artifacts()
     disk_bytes = settings.disk_bytes or _free_for_artifacts(settings.state_dir, sum(size for _, size in on_disk))
-    agent = Agent(settings.site, secrets.token_hex(4), disk_bytes)
+    agent = Agent(settings.site, boot.id, disk_bytes)
     inbox.put_nowait(Restarted(held, state.offline_s(), on_disk))
     stop, manager = asyncio.Event(), ServiceManager(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -226,11 +226,13 @@ def _peers(settings: EdgeSettings, lan_address: str, identity: IdentityFolder | 
         return PeerServer("")
 
 
-def _hello(settings: EdgeSettings, epoch: int, lan_address: str, peer_address: str, machine: Machine) -> pb.NodeHello:
+def _hello(settings: EdgeSettings, boot: Boot, lan_address: str, peer_address: str, machine: Machine) -> pb.NodeHello:
     return pb.NodeHello(
         node=settings.node,
         site=settings.site,
-        epoch=epoch,
+        epoch=boot.epoch,
+        boot=boot.id,
+        boots_before=boot.before,
         software=own_software(),
         memory_bytes=settings.memory_bytes,
         compute_millis=settings.compute_millis,

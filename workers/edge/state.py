@@ -9,7 +9,9 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,7 +23,21 @@ from workers.edge.wire import assignment_from, assignment_to
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
+BOOT_CHARACTERS = 8
+# Of one disk, newest first: as many as may fail to attach while the front still takes an earlier one for attached.
+BOOTS_KEPT = 8
+MOST_EPOCH = 2**63
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One start of the agent; `before`: ids of earlier ones on this disk, the newest first."""
+
+    epoch: int
+    id: str
+    before: tuple[str, ...]
 
 
 class StateFolder:
@@ -54,16 +70,20 @@ class StateFolder:
     def close(self) -> None:
         os.close(self._lock)
 
-    def next_epoch(self) -> int:
-        """Number of this boot, higher than every earlier one's.
+    def next_boot(self) -> Boot:
+        """This one, written down: its epoch is higher than every earlier one's.
 
         Without a readable counter it starts at the wall clock's milliseconds: a node whose disk was replaced must not
         be taken for an old boot of itself.
         """
-        saved = self._read_json("boots.json").get("epoch")
-        epoch = saved + 1 if isinstance(saved, int) and saved > 0 else int(time.time() * 1000)
-        self._write("boots.json", json.dumps({"epoch": epoch}).encode())
-        return epoch
+        saved = self._read_json("boots.json")
+        last, known = saved.get("epoch"), saved.get("boots")
+        epoch = last + 1 if isinstance(last, int) and 0 < last < MOST_EPOCH else int(time.time() * 1000)
+        before = [str(one)[:BOOT_CHARACTERS] for one in (known if isinstance(known, list) else [])][:BOOTS_KEPT]
+        boot = Boot(epoch, secrets.token_hex(BOOT_CHARACTERS // 2), tuple(before))
+        boots: list[Json] = [boot.id, *before]
+        self._write("boots.json", json.dumps({"epoch": epoch, "boots": boots[:BOOTS_KEPT]}).encode())
+        return boot
 
     def save_assignment(self, assignment: Assignment) -> None:
         """Behind its digest: a truncated protobuf message may well parse, as another assignment."""

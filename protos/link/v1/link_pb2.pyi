@@ -128,7 +128,7 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeHello(_message.Message):
-    __slots__ = ("node", "site", "epoch", "software", "memory_bytes", "compute_millis", "lan_address", "held_revision", "peer_address", "machine")
+    __slots__ = ("node", "site", "epoch", "software", "memory_bytes", "compute_millis", "lan_address", "held_revision", "peer_address", "machine", "boot", "boots_before")
     NODE_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,8 @@ class NodeHello(_message.Message):
     HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
     PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
+    BOOT_FIELD_NUMBER: _ClassVar[int]
+    BOOTS_BEFORE_FIELD_NUMBER: _ClassVar[int]
     node: str
     site: str
     epoch: int
@@ -149,7 +151,9 @@ class NodeHello(_message.Message):
     held_revision: int
     peer_address: str
     machine: Machine
-    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ..., peer_address: _Optional[str] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ...) -> None: ...
+    boot: str
+    boots_before: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., software: _Optional[_Union[Software, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., compute_millis: _Optional[int] = ..., lan_address: _Optional[str] = ..., held_revision: _Optional[int] = ..., peer_address: _Optional[str] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ..., boot: _Optional[str] = ..., boots_before: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Machine(_message.Message):
     __slots__ = ("architecture", "kernel", "system", "cpus", "memory_bytes", "disk_bytes", "accelerators")
