@@ -10,12 +10,12 @@ from fake_front import FakeFront
 
 pytestmark = pytest.mark.real
 
-# In a mount namespace of its own, whose disk is small and partly taken; SIGUSR1 frees it.
+# In a mount namespace of its own, whose disk is small and partly taken; SIGUSR1 frees it. It ends with its shell.
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=4m tmpfs "$STATE" || exit 99
 head -c 3000000 /dev/zero > "$STATE/filler"
 trap 'rm "$STATE/filler"' USR1
-"$@" & agent=$!
+setpriv --pdeathsig KILL "$@" & agent=$!
 trap 'kill $agent' TERM
 while :; do wait $agent; code=$?; kill -0 $agent 2>/dev/null || exit $code; done
 """
