@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ PLAN_ALL_PAIRS = 1_000
 PLAN_ALL_EVERY_S = 600.0
 # Of revocations on a node that hears of no new ones. Longer than nodes may serve alone, or a reboot would end that.
 REVOCATIONS_VALID_S = 30 * 86_400.0
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Addresses only: a name that begins with 127. may lead anywhere.
+LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[?::1\]?")
 
 
 def state_dir_default(environ: Mapping[str, str]) -> Path:
@@ -121,8 +123,7 @@ def host_port(field: str, address: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0]
-    return host.strip("[]") in LOOPBACK or host.startswith("127.")
+    return LOOPBACK.fullmatch(address.rpartition(":")[0]) is not None
 
 
 def named_host(address: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import datetime
 import fcntl
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from orchestrator.authority.certificates import self_signed, signed
 from orchestrator.errors import Unavailable
+from workers.artifacts.files import replace_file
 from workers.identity.errors import IdentityUnreadable
 from workers.identity.keys import (
     Key,
@@ -59,20 +59,10 @@ def _opened(root: Path, now: datetime.datetime) -> tuple[Key, list[x509.Certific
                 raise IdentityUnreadable(f"{KEY} is missing beside {CERTIFICATE}")
             key = new_key()
             name = f"Skerry authority {fingerprint(key)[:12]}"
-            _write(root / CERTIFICATE, certificates_to_pem([self_signed(key, name, now)]))
-            _write(root / KEY, key_to_pem(key))
+            replace_file(root / CERTIFICATE, certificates_to_pem([self_signed(key, name, now)]), private=True)
+            replace_file(root / KEY, key_to_pem(key), private=True)
         key = key_from_pem((root / KEY).read_bytes(), str(root / KEY))
         certificates = certificates_from_pem((root / CERTIFICATE).read_bytes(), str(root / CERTIFICATE))
     if fingerprint(certificates[0]) != fingerprint(key):
         raise IdentityUnreadable(f"the first certificate in {CERTIFICATE} is not of the key in {KEY}")
     return key, certificates
-
-
-def _write(path: Path, data: bytes) -> None:
-    passing = path.with_suffix(path.suffix + ".new")
-    passing.unlink(missing_ok=True)
-    with os.fdopen(os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    passing.replace(path)

@@ -2,15 +2,14 @@
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import grpc
 import grpc.aio
-from cryptography import x509
 
 from workers.identity.errors import NotTrusted
-from workers.identity.names import Role, identity_of
+from workers.identity.names import Role
+from workers.identity.tls import caller
 
 CALLERS: Mapping[str, frozenset[Role]] = {
     "skerry.control.v1.Control": frozenset({Role.OPERATOR}),
@@ -22,12 +21,6 @@ CALLERS: Mapping[str, frozenset[Role]] = {
 ANYBODY = frozenset(Role)  # health and reflection: of whoever has a certificate at all
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-@lru_cache(1_000)
-def _role_of(pem: bytes) -> Role:
-    """Raises NotTrusted."""
-    return identity_of(x509.load_pem_x509_certificate(pem)).role
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -67,11 +60,11 @@ def _guarded(handler: Any, service: str, roles: frozenset[Role]) -> Any:
 
 
 async def _check(context: Context, service: str, roles: frozenset[Role]) -> None:
-    pems = list(context.auth_context().get("x509_pem_cert", ()))
-    if not pems:
+    auth_context = context.auth_context()
+    if "x509_pem_cert" not in auth_context:
         return  # plain text, which is bound to loopback only
     try:
-        role = _role_of(pems[0])
+        role = caller(auth_context)[0].role
     except NotTrusted as err:
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(err))
     if role not in roles:

@@ -147,10 +147,11 @@ class Supervisor:
         now, settings = datetime.datetime.now(datetime.UTC), self.settings
         addresses = (settings.link_address, settings.gateway_address)
         hosts = sorted({"localhost", "127.0.0.1", *settings.hosts, *(h for one in addresses for h in named_host(one))})
+        authority = open_authority(settings.authority, now)
         for part, role in PARTS.items():
             folder = IdentityFolder(settings.identity_dir(part))
             try:
-                certify_part(open_authority(settings.authority, now), folder, role, part, hosts, now)
+                certify_part(authority, folder, role, part, hosts, now)
             except (IdentityError, OSError) as err:
                 raise Unavailable(f"certificate of {part} in {folder.root}: {err}") from err
 

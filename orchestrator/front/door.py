@@ -1,30 +1,18 @@
 """Who may come in by the link, and how the front's addresses are bound."""
 
 import logging
-from functools import lru_cache
 from pathlib import Path
 
 import grpc
 import grpc.aio
-from cryptography import x509
 
 from orchestrator.errors import Forbidden, Unavailable
 from workers.identity.errors import IdentityError
 from workers.identity.folder import IdentityFolder
-from workers.identity.keys import fingerprint
-from workers.identity.names import Identity, Role, identity_of
-from workers.identity.tls import server_credentials
+from workers.identity.names import Identity, Role
+from workers.identity.tls import caller, server_credentials
 
 log = logging.getLogger(__name__)
-
-PEERS_KNOWN = 20_000  # parsed certificates that are remembered; an echo a second comes from each node
-
-
-@lru_cache(PEERS_KNOWN)
-def _parsed(pem: bytes) -> tuple[Identity, str]:
-    """Raises NotTrusted."""
-    certificate = x509.load_pem_x509_certificate(pem)
-    return identity_of(certificate), fingerprint(certificate)
 
 
 class Door:
@@ -49,11 +37,8 @@ class Door:
         return key
 
     def _caller(self, context: "grpc.aio.ServicerContext[object, object]") -> tuple[Identity, str]:
-        pems = list(context.auth_context().get("x509_pem_cert", ()))
         try:
-            if not pems:
-                raise Forbidden("no certificate was shown: join first, with `skerry-edge join`")
-            identity, key = _parsed(pems[0])
+            identity, key = caller(context.auth_context())
         except IdentityError as err:
             raise Forbidden(str(err)) from err
         if identity.role is not Role.NODE:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import InvalidRequest
-from orchestrator.settings import settings_from
+from orchestrator.settings import is_loopback, loopback, settings_from
 
 
 def test_a_child_reads_the_same_settings_back(tmp_path: Path) -> None:
@@ -20,3 +20,17 @@ def test_a_child_reads_the_same_settings_back(tmp_path: Path) -> None:
 def test_a_retention_that_keeps_nothing_is_refused(name: str, value: str) -> None:
     with pytest.raises(InvalidRequest, match=f"{name}: '{value}': give a number above 0"):
         settings_from({name: value})
+
+
+@pytest.mark.parametrize(
+    "address", ["127.evil.example:7070", "127.0.0.1.evil.example:7070", "localhost.example:1", "10.0.0.1:1"]
+)
+def test_a_name_that_looks_like_loopback_gets_no_plain_text(address: str) -> None:
+    assert not is_loopback(address)
+    with pytest.raises(InvalidRequest, match="plain text is for loopback only"):
+        loopback("--control", address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:7070", "127.9.8.7:1", "localhost:0", "[::1]:7070", "::1:7070"])
+def test_loopback_is_what_leads_nowhere_else(address: str) -> None:
+    assert loopback("--control", address) == address

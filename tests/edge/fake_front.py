@@ -15,6 +15,7 @@ from workers.artifacts.digest import Digest
 from workers.artifacts.manifest import manifest_of
 from workers.artifacts.signing import SigningKey
 from workers.identity.folder import IdentityFolder
+from workers.identity.keys import certificates_from_pem
 from workers.identity.names import Identity
 from workers.identity.tls import caller, server_credentials
 
@@ -147,9 +148,9 @@ class FakeFront(
     async def Attach(self, request_iterator: AsyncIterator[pb.NodeMessage], context: Any) -> None:  # noqa: N802
         self.peers["control"].add(context.peer())
         self.hellos.append((await context.read()).hello)
-        if context.auth_context().get("x509_pem_cert"):
-            identity, certificate = caller(context.auth_context())
-            self.callers.append((identity, certificate.serial_number))
+        for pem in context.auth_context().get("x509_pem_cert", ()):
+            identity, _ = caller(context.auth_context())
+            self.callers.append((identity, certificates_from_pem(pem, "the caller's")[0].serial_number))
         if self.refuse:
             self._heard.set()
             await context.abort(*self.refuse)

@@ -31,12 +31,13 @@ class Prober(link_pb2_grpc.ProbeServicer):
 
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoReply:  # noqa: N802
         try:
-            identity, certificate = caller(context.auth_context())
+            identity, _ = caller(context.auth_context())
         except NotTrusted as err:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(err))
             raise
         self.callers.append(identity)
-        self.serials.append(certificate.serial_number)
+        (pem,) = context.auth_context()["x509_pem_cert"]
+        self.serials.append(certificates_from_pem(pem, "the caller's")[0].serial_number)
         return pb.EchoReply(payload=request.payload)
 
 

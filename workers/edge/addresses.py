@@ -1,9 +1,7 @@
 """Addresses that people and fronts give."""
 
-import re
 from collections.abc import Iterable
 
-_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[?::1\]?")
 MOST_ADDRESSES = 64
 MOST_CHARACTERS = 300
 
@@ -14,10 +12,6 @@ def host_and_port(address: str) -> tuple[str, int]:
     if not host or len(address) > MOST_CHARACTERS or not port.isascii() or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"{address[:MOST_CHARACTERS]!r}: give HOST:PORT, the port between 0 and 65535")
     return host.strip("[]"), int(port)
-
-
-def on_loopback(address: str) -> bool:
-    return _LOOPBACK.fullmatch(address.rpartition(":")[0]) is not None
 
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:

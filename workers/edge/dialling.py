@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 
 import grpc
 
-from workers.edge.addresses import on_loopback, usable
+from workers.edge.addresses import usable
 from workers.edge.channels import BULK, open_channel
 from workers.edge.errors import EdgeError
+from workers.identity.connecting import on_loopback
 from workers.identity.errors import IdentityError
 from workers.identity.folder import IdentityFolder, Pems
 

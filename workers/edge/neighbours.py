@@ -137,7 +137,7 @@ class PeerServer(link_pb2_grpc.PeerServicer):
     def _admit(self, context: Context) -> None:
         """Raises NotTrusted."""
         if self._site:
-            identity, _ = caller({name: [*values] for name, values in context.auth_context().items()})
+            identity, _ = caller(context.auth_context())
             if (identity.role, identity.site) != (Role.NODE, self._site):
                 raise NotTrusted(f"the certificate is of {identity}, and this address is for nodes of {self._site}")
 

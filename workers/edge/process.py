@@ -12,7 +12,6 @@ from pathlib import Path
 
 from protos.link.v1 import link_pb2 as pb
 from workers.edge import membership
-from workers.edge.addresses import on_loopback
 from workers.edge.agent import Agent
 from workers.edge.apart import Processes
 from workers.edge.cgroups import Cgroups
@@ -35,7 +34,7 @@ from workers.edge.software import own_software
 from workers.edge.state import Boot, Json, StateFolder
 from workers.edge.status import machine_facts
 from workers.edge.wire import machine_to
-from workers.identity.connecting import Connector
+from workers.identity.connecting import Connector, on_loopback
 from workers.identity.errors import IdentityError
 from workers.identity.folder import IdentityFolder, folder_of
 from workers.identity.tls import server_credentials

@@ -5,12 +5,12 @@ load `cryptography`, which takes 14 MiB of an edge agent's 80. Files without a s
 """
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workers.artifacts.files import replace_file
 from workers.identity.errors import IdentityUnreadable, NotEnrolled, NotTrusted
 from workers.identity.names import Identity, identity_of
 
@@ -126,19 +126,7 @@ class IdentityFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        passing = self.root / f".{name}.new"
-        passing.unlink(missing_ok=True)
-        handle = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        passing.replace(self.root / name)
-        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self.root / name, data, private=True)
 
 
 def folder_of(root: Path) -> IdentityFolder:

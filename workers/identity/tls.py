@@ -1,8 +1,8 @@
 """gRPC's credentials from an identity folder."""
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import grpc
 
@@ -10,10 +10,9 @@ from workers.identity.errors import IdentityError, NotTrusted
 from workers.identity.folder import IdentityFolder, Pems
 from workers.identity.names import Identity, Role, identity_of
 
-if TYPE_CHECKING:
-    from cryptography import x509
-
 _log = logging.getLogger(__name__)
+
+PEERS_KNOWN = 20_000  # parsed certificates that are remembered; an echo a second comes from each node
 
 Options = tuple[tuple[str, str], ...]
 
@@ -62,15 +61,23 @@ def asking_for(role: Role) -> Options:
     return (("grpc.ssl_target_name_override", role.host),)
 
 
-def caller(auth_context: Mapping[str, list[bytes]]) -> "tuple[Identity, x509.Certificate]":
-    """Who is at the other end of a mutually authenticated connection, from a context's `auth_context()`.
+def caller(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[Identity, str]:
+    """Who is at the other end of a connection, and the fingerprint of its key, from a context's `auth_context()`.
 
-    Raises NotTrusted.
+    TLS has checked the certificate. Raises NotTrusted, also where none was shown.
     """
+    pems = list(auth_context.get("x509_pem_cert", ()))
+    if not pems:
+        raise NotTrusted("the caller has shown no certificate: it must join first, with `skerry-edge join`")
+    return _parsed(pems[0])
+
+
+@lru_cache(PEERS_KNOWN)
+def _parsed(pem: bytes) -> tuple[Identity, str]:
+    """Raises NotTrusted."""
     from cryptography import x509
 
-    pems = auth_context.get("x509_pem_cert")
-    if not pems:
-        raise NotTrusted("the caller has shown no certificate")
-    certificate = x509.load_pem_x509_certificate(pems[0])
-    return identity_of(certificate), certificate
+    from workers.identity.keys import fingerprint
+
+    certificate = x509.load_pem_x509_certificate(pem)
+    return identity_of(certificate), fingerprint(certificate)
